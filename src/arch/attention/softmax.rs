@@ -1,0 +1,53 @@
+//! Softmax attention: softmax(Q K^T / sqrt(d_h)) V (Vaswani et al. 2017, equation 1), with fewer key and value heads
+//! than query heads where the model says so (Ainslie et al. 2023), eager or in one kernel (Dao et al. 2022).
+//!
+//! Products, forward, per sequence: 2 n m d_h h for the scores, as many for the values. A causal mask does not halve
+//! them: the full square is computed and masked, as eager implementations do.
+
+use super::{Context, Implementation, Inputs, queries_keys_values};
+use crate::ledger::{Shape, Tape, Tensor};
+
+/// Writes projections, scores, weights and the weighted sum of values.
+pub(super) fn write(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
+    let [query, key, value] = queries_keys_values(tape, context, inputs);
+    let key = repeat(tape, context, key);
+    let value = repeat(tape, context, value);
+    core(tape, context, inputs, query, key, value)
+}
+
+/// Scores, weights and the weighted sum; Linformer uses it on shorter keys and values.
+pub(super) fn core(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs, query: Tensor, key: Tensor, value: Tensor) -> Tensor {
+    let model = context.model;
+    let attention = &model.attention;
+    let head_width = attention.head_width(model.width) as f64;
+    let inner = attention.heads as f64 * head_width;
+    let batch = context.batch.sequences * attention.heads as f64;
+    let (queries, keys) = (query.elements / (context.batch.sequences * inner), key.elements / (context.batch.sequences * inner));
+    let scores = Shape { batch, m: queries, n: keys, k: head_width };
+    if attention.implementation == Implementation::Fused {
+        return tape.fused_attention([query, key, value], query.elements, scores, batch * queries);
+    }
+    let mut weights = tape.matmul("scores", query, key, scores);
+    if attention.scaled {
+        weights = tape.pass("scale", weights);
+    }
+    if let Some(bias) = inputs.bias {
+        weights = tape.add("relative bias", weights, bias);
+    }
+    if inputs.causal {
+        weights = tape.pass("causal mask", weights);
+    }
+    let weights = tape.softmax(weights);
+    let rate = attention.dropout.unwrap_or(model.dropout).value();
+    let weights = tape.dropout(weights, rate);
+    tape.matmul("weighted values", weights, value, Shape { batch, m: queries, n: head_width, k: keys })
+}
+
+/// Keys or values of a group, repeated for each of its query heads.
+fn repeat(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tensor {
+    let attention = &context.model.attention;
+    if attention.groups() == attention.heads || attention.implementation == Implementation::Fused {
+        return x;
+    }
+    tape.expand("repeat heads", x, x.elements * attention.heads as f64 / attention.groups() as f64)
+}

@@ -1,0 +1,335 @@
+//! The description of a model, as a file says it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::attention::{Implementation, LinformerOrder, LinformerSharing};
+use super::linear::LinearKind;
+use crate::ledger::Activation;
+use crate::source::Source;
+use crate::units::Ratio;
+
+/// A model.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Version of the file format, 1.
+    pub schema: u32,
+    /// The name that outputs carry.
+    pub name: String,
+    /// One line for people.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// What a reader should know.
+    #[serde(default)]
+    pub notes: Option<String>,
+    /// Key of the source of the sizes in `sources`.
+    pub source: String,
+    /// Width of a hidden state, d.
+    pub width: u64,
+    /// Dropout rate of embeddings and of what joins the residual stream.
+    #[serde(default)]
+    pub dropout: Ratio,
+    /// Tables that turn tokens into vectors.
+    pub embedding: Embedding,
+    /// Layers that see the whole input.
+    #[serde(default)]
+    pub encoder: Option<Stack>,
+    /// Layers that see what came before, and the encoder if there is one.
+    #[serde(default)]
+    pub decoder: Option<Stack>,
+    /// How positions mix.
+    pub attention: Attention,
+    /// The position-wise network.
+    pub feed_forward: FeedForward,
+    /// Normalisation.
+    pub norm: Norm,
+    /// The kind of the linear layers.
+    #[serde(default)]
+    pub linear: Linear,
+    /// What turns hidden states into a loss.
+    pub head: Head,
+    /// Sources by key.
+    pub sources: BTreeMap<String, Source>,
+}
+
+/// Token, position and segment tables.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Embedding {
+    /// Rows of the token table, V.
+    pub vocabulary: u64,
+    /// Columns of the tables where they differ from the model's width (ALBERT).
+    #[serde(default)]
+    pub width: Option<u64>,
+    /// Rows of the segment table, 0 for none.
+    #[serde(default)]
+    pub segments: u64,
+    /// Whether a norm follows the sum of the tables.
+    #[serde(default)]
+    pub norm: bool,
+    /// How positions are told apart.
+    pub positions: Positions,
+}
+
+/// How positions are told apart.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Positions {
+    /// learned, sinusoidal, rotary, relative_bias or none.
+    pub kind: PositionKind,
+    /// The longest sequence; needed for learned positions.
+    #[serde(default)]
+    pub length: Option<u64>,
+    /// Rows of the table of a relative bias (T5: 32).
+    #[serde(default)]
+    pub buckets: Option<u64>,
+}
+
+/// The kinds of position information.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PositionKind {
+    /// A trained table of `length` rows.
+    Learned,
+    /// Fixed sines and cosines (Vaswani et al. 2017, section 3.5).
+    Sinusoidal,
+    /// Rotations of queries and keys (Su et al. 2021).
+    Rotary,
+    /// A trained bias of the scores by distance (Raffel et al. 2020, section 2.1).
+    RelativeBias,
+    /// None.
+    None,
+}
+
+/// A stack of equal layers.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stack {
+    /// Number of layers, L.
+    pub layers: u64,
+    /// One set of parameters for all layers (ALBERT).
+    #[serde(default)]
+    pub shared: bool,
+}
+
+/// Attention.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attention {
+    /// softmax or linformer.
+    pub kind: AttentionKind,
+    /// Query heads, h.
+    pub heads: u64,
+    /// Key and value heads, g, where fewer than query heads.
+    #[serde(default)]
+    pub key_value_heads: Option<u64>,
+    /// Width of a head where it is not width / heads.
+    #[serde(default)]
+    pub head_width: Option<u64>,
+    /// Whether the projections have a bias.
+    #[serde(default = "yes")]
+    pub bias: bool,
+    /// Queries, keys and values from one matrix (GPT-2), which matters to a low-rank layer.
+    #[serde(default)]
+    pub fused_projection: bool,
+    /// Whether scores are divided by the square root of the head width (T5: not).
+    #[serde(default = "yes")]
+    pub scaled: bool,
+    /// Dropout rate of the attention weights; the model's where not said.
+    #[serde(default)]
+    pub dropout: Option<Ratio>,
+    /// eager or fused.
+    #[serde(default)]
+    pub implementation: Implementation,
+    /// Sizes of Linformer attention.
+    #[serde(default)]
+    pub linformer: Option<Linformer>,
+}
+
+/// The attention mechanisms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttentionKind {
+    /// softmax(Q K^T) V (Vaswani et al. 2017).
+    Softmax,
+    /// Keys and values projected to a fixed length (Wang et al. 2020).
+    Linformer,
+}
+
+/// Sizes of Linformer attention.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Linformer {
+    /// Length that keys and values are projected to, k.
+    pub projected_length: u64,
+    /// Which projections are one and the same.
+    #[serde(default)]
+    pub sharing: LinformerSharing,
+    /// Whether keys are projected before or after their linear layer.
+    #[serde(default)]
+    pub order: LinformerOrder,
+    /// Rows of a projection, the longest sequence; that of the positions where not said.
+    #[serde(default)]
+    pub length: Option<u64>,
+}
+
+/// The position-wise network.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeedForward {
+    /// plain or gated.
+    #[serde(default)]
+    pub kind: FeedForwardKind,
+    /// Inner width, f.
+    pub width: u64,
+    /// Activation function.
+    pub activation: Activation,
+    /// Whether the linear layers have a bias.
+    #[serde(default = "yes")]
+    pub bias: bool,
+    /// Dropout rate after the activation.
+    #[serde(default)]
+    pub dropout: Ratio,
+}
+
+/// The kinds of feed-forward networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeedForwardKind {
+    /// Two linear layers with an activation between.
+    #[default]
+    Plain,
+    /// An activation of one projection gates another (Shazeer 2020).
+    Gated,
+}
+
+/// Normalisation.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Norm {
+    /// layer or rms.
+    pub kind: NormKind,
+    /// post or pre.
+    pub placement: NormPlacement,
+    /// Whether a norm follows the last layer; where not said, it does if the placement is pre.
+    #[serde(rename = "final", default)]
+    pub last: Option<bool>,
+}
+
+/// The kinds of norm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormKind {
+    /// Mean and variance (Ba et al. 2016).
+    Layer,
+    /// Root mean square (Zhang and Sennrich 2019).
+    Rms,
+}
+
+/// Where a norm stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormPlacement {
+    /// After the residual sum (Vaswani et al. 2017).
+    Post,
+    /// Before the sub-layer (GPT-2).
+    Pre,
+}
+
+/// The kind of the linear layers. Saying a rank or a ratio makes them low-rank.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Linear {
+    /// dense or low_rank.
+    #[serde(default)]
+    pub kind: Option<LinearKind>,
+    /// One rank for all layers.
+    #[serde(default)]
+    pub rank: Option<u64>,
+    /// A share of the break-even rank m n / (m + n) of each layer.
+    #[serde(default)]
+    pub ratio: Option<f64>,
+    /// Which layers are factorised.
+    #[serde(default)]
+    pub components: Option<Vec<LinearComponent>>,
+}
+
+/// The groups of linear layers that a low-rank factorisation can name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinearComponent {
+    /// Query, key, value and output projections.
+    Attention,
+    /// The layers of the position-wise network.
+    FeedForward,
+    /// The pooler of the first position.
+    Pooler,
+    /// The layer before the vocabulary projection.
+    HeadTransform,
+    /// The vocabulary projection, which is then no longer tied to the token table.
+    Vocabulary,
+}
+
+/// What turns hidden states into a loss.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    /// masked_lm, causal_lm, sequence_to_sequence, classification, pooler or none.
+    pub kind: HeadKind,
+    /// Whether the vocabulary projection is the token table.
+    #[serde(default = "yes")]
+    pub tied: bool,
+    /// Whether the vocabulary projection has a bias.
+    #[serde(default)]
+    pub bias: bool,
+    /// Whether the decoder's output is scaled before a tied vocabulary projection (T5).
+    #[serde(default)]
+    pub scaled: bool,
+    /// Which positions reach the vocabulary projection of a masked language model.
+    #[serde(default)]
+    pub positions: HeadPositions,
+    /// Share of positions that are masked.
+    #[serde(default)]
+    pub masked_share: Option<Ratio>,
+    /// Activation of the transform.
+    #[serde(default)]
+    pub activation: Option<Activation>,
+    /// Classes of a classification head.
+    #[serde(default)]
+    pub classes: Option<u64>,
+}
+
+/// The kinds of heads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeadKind {
+    /// Dense transform, norm, vocabulary projection (BERT).
+    MaskedLm,
+    /// Vocabulary projection, labels shifted by one.
+    CausalLm,
+    /// Vocabulary projection of a decoder that follows an encoder.
+    SequenceToSequence,
+    /// Pooler and a linear layer to the classes.
+    Classification,
+    /// Pooler of the first position, no loss of its own.
+    Pooler,
+    /// Nothing: hidden states.
+    None,
+}
+
+/// Which positions reach the vocabulary projection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeadPositions {
+    /// Every position.
+    #[default]
+    All,
+    /// Only the masked ones, gathered first.
+    Masked,
+}
+
+fn yes() -> bool {
+    true
+}

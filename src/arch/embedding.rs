@@ -1,0 +1,61 @@
+//! Embeddings: token, position and segment tables, summed, normalised, dropped out, widened.
+
+use super::Context;
+use super::config::{NormKind, PositionKind};
+use crate::ledger::{Component, Shape, Tape, Tensor};
+
+/// The token table, which a tied head uses too.
+pub(super) fn table(tape: &mut Tape, context: &Context<'_>) -> Tensor {
+    tape.component(Component::Embedding);
+    let embedding = &context.model.embedding;
+    tape.parameter((embedding.vocabulary * embedding.width.unwrap_or(context.model.width)) as f64)
+}
+
+/// The sines and cosines that rotary positions share over all layers.
+pub(super) fn rotary_tables(tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
+    (context.model.embedding.positions.kind == PositionKind::Rotary).then(|| {
+        tape.component(Component::Attention);
+        let head_width = context.model.attention.head_width(context.model.width) as f64;
+        let (positions, frequencies) = (tape.constant(context.batch.length, 4.0), tape.constant(head_width / 2.0, 4.0));
+        tape.matmul("rotary angles", positions, frequencies, Shape::product(context.batch.length, head_width / 2.0, 1.0));
+        tape.constant(2.0 * context.batch.length * head_width, context.batch.element_bytes)
+    })
+}
+
+/// Writes the embedding of `ids` into hidden states.
+pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Tensor, ids: Tensor) -> Tensor {
+    tape.component(Component::Embedding);
+    let (model, embedding) = (context.model, &context.model.embedding);
+    let width = embedding.width.unwrap_or(model.width) as f64;
+    let mut x = tape.lookup("token lookup", table, ids, width);
+    if embedding.segments > 0 {
+        let segments = tape.parameter(embedding.segments as f64 * width);
+        let none = tape.constant(tape.tokens(), 0.0);
+        let rows = tape.lookup("segment lookup", segments, none, width);
+        x = tape.add("segment sum", x, rows);
+    }
+    match (embedding.positions.kind, embedding.positions.length) {
+        (PositionKind::Learned, length) => {
+            let positions = tape.parameter(length.unwrap_or_default() as f64 * width);
+            let none = tape.constant(context.batch.length, 0.0);
+            let rows = tape.lookup("position lookup", positions, none, width);
+            x = tape.add("position sum", x, rows);
+        }
+        (PositionKind::Sinusoidal, _) => x = tape.pass("position sum", x),
+        (PositionKind::Rotary | PositionKind::RelativeBias | PositionKind::None, _) => {}
+    }
+    if embedding.norm {
+        x = match model.norm.kind {
+            NormKind::Layer => tape.layer_norm(x, width),
+            NormKind::Rms => tape.rms_norm(x, width),
+        };
+    }
+    x = tape.dropout(x, model.dropout.value());
+    if width as u64 == model.width {
+        return x;
+    }
+    // ALBERT's map from the narrow tables to the hidden width (Lan et al. 2020, section 3.1).
+    let weight = tape.parameter(width * model.width as f64);
+    tape.parameter(model.width as f64);
+    tape.matmul("embedding projection", x, weight, Shape::product(tape.tokens(), model.width as f64, width))
+}

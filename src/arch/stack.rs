@@ -1,0 +1,88 @@
+//! Stacks: equal layers of attention and feed-forward network around a residual stream.
+
+use super::Context;
+use super::attention::{self, Inputs};
+use super::config::{NormKind, NormPlacement, PositionKind, Stack};
+use super::feed_forward;
+use crate::ledger::{Component, Tape, Tensor};
+
+/// Writes a stack on `x`; with `memory`, each layer attends to it between its other two sub-layers.
+pub(super) fn write(
+    tape: &mut Tape,
+    context: &Context<'_>,
+    stack: &Stack,
+    x: Tensor,
+    memory: Option<Tensor>,
+    rotary: Option<Tensor>,
+    causal: bool,
+) -> Tensor {
+    let model = context.model;
+    let bias = relative_bias(tape, context);
+    let shared_projection = attention::shared(tape, context);
+    let out = tape.repeat(stack.layers as f64, stack.shared, |tape| {
+        let stream = tape.carry(x);
+        let stream = sub_layer(tape, context, Component::Attention, stream, |tape, x| {
+            attention::write(tape, context, &Inputs { x, memory: x, rotary, bias, shared_projection, causal })
+        });
+        let stream = match memory {
+            Some(memory) => sub_layer(tape, context, Component::Attention, stream, |tape, x| {
+                let inputs = Inputs { x, memory, rotary: None, bias: None, shared_projection, causal: false };
+                attention::write(tape, context, &inputs)
+            }),
+            None => stream,
+        };
+        sub_layer(tape, context, Component::FeedForward, stream, |tape, x| feed_forward::write(tape, context, x))
+    });
+    // Each layer's output is the next one's input, counted there; the last one leaves the stack once.
+    let out = tape.carry(out);
+    let last = model.norm.last.unwrap_or(model.norm.placement == NormPlacement::Pre);
+    if !last {
+        return out;
+    }
+    let out = norm(tape, context, out);
+    if model.embedding.positions.kind == PositionKind::RelativeBias {
+        // T5 drops out its stacks' outputs once more (Raffel et al. 2020, section 2.1).
+        tape.component(Component::Norm);
+        return tape.dropout(out, model.dropout.value());
+    }
+    out
+}
+
+/// A sub-layer with its residual: post, norm(x + f(x)); pre, x + f(norm(x)).
+fn sub_layer(
+    tape: &mut Tape,
+    context: &Context<'_>,
+    component: Component,
+    stream: Tensor,
+    write: impl FnOnce(&mut Tape, Tensor) -> Tensor,
+) -> Tensor {
+    let model = context.model;
+    let pre = model.norm.placement == NormPlacement::Pre;
+    let x = if pre { norm(tape, context, stream) } else { stream };
+    let out = write(tape, x);
+    tape.component(component);
+    let out = tape.dropout(out, model.dropout.value());
+    let sum = tape.add("residual", stream, out);
+    if pre { sum } else { norm(tape, context, sum) }
+}
+
+fn norm(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tensor {
+    let width = context.model.width as f64;
+    match context.model.norm.kind {
+        NormKind::Layer => tape.layer_norm(x, width),
+        NormKind::Rms => tape.rms_norm(x, width),
+    }
+}
+
+/// The bias of the scores by distance, which the first layer of a stack makes and all its layers add.
+fn relative_bias(tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
+    let positions = &context.model.embedding.positions;
+    if positions.kind != PositionKind::RelativeBias {
+        return None;
+    }
+    tape.component(Component::Attention);
+    let heads = context.model.attention.heads as f64;
+    let table = tape.parameter(positions.buckets.unwrap_or_default() as f64 * heads);
+    let buckets = tape.indices(context.batch.length * context.batch.length);
+    Some(tape.lookup("relative bias lookup", table, buckets, heads))
+}

@@ -1,0 +1,252 @@
+//! Whether a model holds together.
+
+use super::config::{AttentionKind, HeadKind, HeadPositions, LinearComponent, Model, PositionKind};
+use super::linear::{LinearKind, break_even};
+use crate::document::{Diagnostic, Node};
+
+/// A value that contradicts another: its key, what was found, what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: found {found}, allowed: {allowed}")]
+pub struct Problem {
+    key: &'static str,
+    found: String,
+    allowed: String,
+}
+
+impl Problem {
+    pub(crate) fn new(key: &'static str, found: impl Into<String>, allowed: impl Into<String>) -> Self {
+        Self { key, found: found.into(), allowed: allowed.into() }
+    }
+
+    /// The message with the place of the key in the document that was read.
+    #[must_use]
+    pub fn at(self, node: &Node) -> Diagnostic {
+        Diagnostic::new(node.place(self.key), self.key, self.found, self.allowed)
+    }
+}
+
+/// Sizes above this are typing errors, and would overflow nothing below it.
+const LARGEST: u64 = 1 << 32;
+
+impl Model {
+    /// Checks every value against the others.
+    pub(super) fn check(&self) -> Result<(), Problem> {
+        if self.schema != 1 {
+            return Err(Problem::new("schema", self.schema.to_string(), "1"));
+        }
+        if !self.sources.contains_key(&self.source) {
+            return Err(Problem::new("source", format!("\"{}\"", self.source), "a key of [sources]"));
+        }
+        self.check_sizes()?;
+        self.check_attention()?;
+        self.check_linear()?;
+        self.check_head()
+    }
+
+    fn check_sizes(&self) -> Result<(), Problem> {
+        let layers = |stack: &Option<super::Stack>| stack.as_ref().map_or(1, |stack| stack.layers);
+        let sizes = [
+            ("width", self.width),
+            ("embedding.vocabulary", self.embedding.vocabulary),
+            ("embedding.width", self.embedding.width.unwrap_or(1)),
+            ("embedding.positions.length", self.embedding.positions.length.unwrap_or(1)),
+            ("embedding.positions.buckets", self.embedding.positions.buckets.unwrap_or(1)),
+            ("encoder.layers", layers(&self.encoder)),
+            ("decoder.layers", layers(&self.decoder)),
+            ("attention.heads", self.attention.heads),
+            ("attention.key_value_heads", self.attention.key_value_heads.unwrap_or(1)),
+            ("attention.head_width", self.attention.head_width.unwrap_or(1)),
+            ("feed_forward.width", self.feed_forward.width),
+            ("head.classes", self.head.classes.unwrap_or(1)),
+        ];
+        for (key, size) in sizes {
+            if size == 0 || size > LARGEST {
+                return Err(Problem::new(key, size.to_string(), format!("1 to {LARGEST}")));
+            }
+        }
+        if self.embedding.segments > LARGEST {
+            return Err(Problem::new("embedding.segments", self.embedding.segments.to_string(), format!("0 to {LARGEST}")));
+        }
+        if self.encoder.is_none() && self.decoder.is_none() {
+            return Err(Problem::new("encoder", "neither encoder nor decoder", "at least one of them"));
+        }
+        for (key, rate) in [
+            ("dropout", self.dropout.value()),
+            ("attention.dropout", self.attention.dropout.unwrap_or_default().value()),
+            ("feed_forward.dropout", self.feed_forward.dropout.value()),
+        ] {
+            if rate >= 1.0 {
+                return Err(Problem::new(key, rate.to_string(), "0 or more and below 1"));
+            }
+        }
+        let positions = &self.embedding.positions;
+        if positions.kind == PositionKind::Learned && positions.length.is_none() {
+            return Err(Problem::new("embedding.positions.length", "nothing", "the rows of the learned table"));
+        }
+        if positions.kind == PositionKind::RelativeBias && positions.buckets.is_none() {
+            return Err(Problem::new("embedding.positions.buckets", "nothing", "the rows of the bias table, such as 32"));
+        }
+        Ok(())
+    }
+
+    fn check_attention(&self) -> Result<(), Problem> {
+        let attention = &self.attention;
+        if attention.head_width.is_none() && self.width % attention.heads != 0 {
+            let allowed = format!("a divisor of the width {}, or a head_width of its own", self.width);
+            return Err(Problem::new("attention.heads", attention.heads.to_string(), allowed));
+        }
+        if attention.heads % attention.groups() != 0 {
+            let allowed = format!("a divisor of the {} heads", attention.heads);
+            return Err(Problem::new("attention.key_value_heads", attention.groups().to_string(), allowed));
+        }
+        if attention.fused_projection && self.embedding.positions.kind == PositionKind::Rotary {
+            return Err(Problem::new("attention.fused_projection", "true with rotary positions", "false"));
+        }
+        match (attention.kind, &attention.linformer) {
+            (AttentionKind::Linformer, None) => {
+                Err(Problem::new("attention.linformer", "nothing", "a table with projected_length"))
+            }
+            (AttentionKind::Linformer, Some(linformer)) => {
+                if self.decoder.is_some() {
+                    return Err(Problem::new("attention.kind", "linformer in a decoder", "softmax: Linformer is not causal (Wang et al. 2020)"));
+                }
+                if attention.groups() != attention.heads {
+                    return Err(Problem::new("attention.key_value_heads", attention.groups().to_string(), "as many as heads with linformer"));
+                }
+                if linformer.sharing == super::LinformerSharing::None && linformer.order == super::LinformerOrder::CompressThenProject {
+                    return Err(Problem::new(
+                        "attention.linformer.order",
+                        "compress_then_project with sharing none",
+                        "project_then_compress, or another sharing: heads exist only after the projection",
+                    ));
+                }
+                let Some(length) = linformer.length.or(self.embedding.positions.length) else {
+                    return Err(Problem::new("attention.linformer.length", "nothing", "the longest sequence"));
+                };
+                let k = linformer.projected_length;
+                if k == 0 || k > length || length > LARGEST {
+                    return Err(Problem::new("attention.linformer.projected_length", k.to_string(), format!("1 to the length {length}")));
+                }
+                Ok(())
+            }
+            (AttentionKind::Softmax, _) => Ok(()),
+        }
+    }
+
+    fn check_linear(&self) -> Result<(), Problem> {
+        let linear = &self.linear;
+        if linear.rank.is_some() && linear.ratio.is_some() {
+            return Err(Problem::new("linear.ratio", "a ratio beside a rank", "one of rank and ratio"));
+        }
+        match linear.kind {
+            Some(LinearKind::LowRank) if !linear.is_low_rank() => {
+                return Err(Problem::new("linear.rank", "nothing", "a rank or a ratio for low_rank layers"));
+            }
+            Some(LinearKind::Dense) if linear.is_low_rank() => {
+                return Err(Problem::new("linear.kind", "dense with a rank or a ratio", "low_rank"));
+            }
+            _ => {}
+        }
+        if let Some(ratio) = linear.ratio {
+            if !(ratio > 0.0 && ratio <= 1.0) {
+                return Err(Problem::new("linear.ratio", ratio.to_string(), "above 0, at most 1"));
+            }
+        }
+        if linear.components.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Problem::new("linear.components", "an empty list", "attention, feed_forward, pooler, head_transform, vocabulary"));
+        }
+        if let Some(rank) = linear.rank {
+            let full = self.full_rank();
+            if rank == 0 || rank > full {
+                let limit = self.break_even_rank();
+                let allowed = format!("1 to the full rank {full}; it saves below {limit}");
+                return Err(Problem::new("linear.rank", rank.to_string(), allowed));
+            }
+        }
+        Ok(())
+    }
+
+    /// Inputs and outputs of the layers that a factorisation would touch.
+    fn factorised_sizes(&self) -> Vec<(u64, u64)> {
+        let inner = self.attention.heads * self.attention.head_width(self.width);
+        let narrow = self.embedding.width.unwrap_or(self.width);
+        self.linear
+            .groups()
+            .iter()
+            .filter_map(|group| match group {
+                LinearComponent::Attention if self.attention.fused_projection => Some((self.width, inner * 3)),
+                LinearComponent::Attention => Some((self.width, inner)),
+                LinearComponent::FeedForward => Some((self.width, self.feed_forward.width)),
+                LinearComponent::Pooler => {
+                    matches!(self.head.kind, HeadKind::Pooler | HeadKind::Classification).then_some((self.width, self.width))
+                }
+                LinearComponent::HeadTransform => Some((self.width, narrow)),
+                LinearComponent::Vocabulary => Some((narrow, self.embedding.vocabulary)),
+            })
+            .collect()
+    }
+
+    /// The largest rank that any factorised layer can have.
+    fn full_rank(&self) -> u64 {
+        self.factorised_sizes().into_iter().map(|(m, n)| m.min(n)).max().unwrap_or(1)
+    }
+
+    /// The rank from which no factorised layer saves anything.
+    #[must_use]
+    pub fn break_even_rank(&self) -> u64 {
+        let limit = self.factorised_sizes().into_iter().map(|(m, n)| break_even(m, n)).fold(0.0, f64::max);
+        limit.ceil() as u64
+    }
+
+    fn check_head(&self) -> Result<(), Problem> {
+        let head = &self.head;
+        let decodes = self.decoder.is_some();
+        let fits = match head.kind {
+            HeadKind::MaskedLm | HeadKind::Pooler | HeadKind::Classification => !decodes,
+            HeadKind::CausalLm => decodes && self.encoder.is_none(),
+            HeadKind::SequenceToSequence => decodes && self.encoder.is_some(),
+            HeadKind::None => true,
+        };
+        if !fits {
+            let allowed = match (&self.encoder, &self.decoder) {
+                (Some(_), Some(_)) => "sequence_to_sequence or none for an encoder with a decoder",
+                (None, _) => "causal_lm or none for a decoder",
+                _ => "masked_lm, classification, pooler or none for an encoder",
+            };
+            return Err(Problem::new("head.kind", "a head that does not fit the stacks", allowed));
+        }
+        if head.kind == HeadKind::Classification && head.classes.is_none() {
+            return Err(Problem::new("head.classes", "nothing", "the number of classes"));
+        }
+        if head.positions == HeadPositions::Masked {
+            let share = head.masked_share.map_or(0.0, crate::units::Ratio::value);
+            if !(share > 0.0 && share <= 1.0) {
+                return Err(Problem::new("head.masked_share", share.to_string(), "the share of masked positions, above 0, at most 1"));
+            }
+        }
+        let narrow = self.embedding.width.is_some_and(|width| width != self.width);
+        if head.tied && narrow && matches!(head.kind, HeadKind::CausalLm | HeadKind::SequenceToSequence) {
+            return Err(Problem::new("head.tied", "true with a narrower embedding", "false, or a masked_lm head, which narrows"));
+        }
+        Ok(())
+    }
+
+    /// Checks that a sequence of `length` positions fits.
+    pub(super) fn check_length(&self, length: u64) -> Result<(), Problem> {
+        let positions = &self.embedding.positions;
+        if let (PositionKind::Learned, Some(limit)) = (positions.kind, positions.length) {
+            if length > limit {
+                let allowed = format!("sequences of at most {limit} positions, the learned table's rows; set embedding.positions.length for more");
+                return Err(Problem::new("embedding.positions.length", format!("a sequence of {length}"), allowed));
+            }
+        }
+        if let (AttentionKind::Linformer, Some(linformer)) = (self.attention.kind, &self.attention.linformer) {
+            let limit = linformer.length.or(positions.length).unwrap_or_default();
+            if length > limit {
+                let allowed = format!("sequences of at most {limit} positions, the rows of the length projection");
+                return Err(Problem::new("attention.linformer.length", format!("a sequence of {length}"), allowed));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! The ledger: what every kernel of a training step computes, moves and keeps.
+//!
+//! Architectures write [`Op`]s through a [`Tape`]; parameters, FLOPs, activation memory, traffic and, above, time and
+//! energy are sums over them. Backward is derived from forward by rule ([`Op::backward`]), never written.
+//!
+//! Conventions: a multiply-add counts as 2 FLOP; matrix products are counted apart from element-wise work; model FLOPs
+//! (what a step needs) apart from executed ones (with recomputation).
+
+mod op;
+mod primitive;
+mod tape;
+
+pub use op::{Component, Cost, Kernel, Op, Shape};
+pub use primitive::Activation;
+pub use tape::{Tape, Tensor};
+
+use op::TensorRecord;
+
+/// All operations, tensors and parameters of one forward pass with its loss.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Ledger {
+    ops: Vec<Op>,
+    tensors: Vec<TensorRecord>,
+}
+
+impl Ledger {
+    /// The operations in the order they run; an op in a repeated layer stands once, with its count in `times`.
+    #[must_use]
+    pub fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// Trainable parameters of one component.
+    #[must_use]
+    pub fn parameters_of(&self, component: Component) -> f64 {
+        self.tensors.iter().filter_map(|t| t.parameter.filter(|(c, _)| *c == component).map(|(_, count)| t.elements * count)).sum()
+    }
+
+    /// All trainable parameters, shared and tied ones once.
+    #[must_use]
+    pub fn parameters(&self) -> f64 {
+        Component::ALL.iter().map(|component| self.parameters_of(*component)).sum()
+    }
+
+    /// What the forward pass computes and moves.
+    #[must_use]
+    pub fn forward(&self) -> Cost {
+        self.ops.iter().map(|op| op.forward * op.times).sum()
+    }
+
+    /// What the backward pass computes and moves.
+    #[must_use]
+    pub fn backward(&self) -> Cost {
+        self.ops.iter().map(|op| op.backward() * op.times).sum()
+    }
+
+    /// Bytes of the tensors that the operations selected by `filter` keep for backward; one that two operations keep
+    /// counts once.
+    pub fn kept_bytes_where(&self, filter: impl Fn(&Op) -> bool) -> f64 {
+        let mut seen = vec![false; self.tensors.len()];
+        self.ops.iter().filter(|op| filter(op)).for_each(|op| op.keeps.iter().for_each(|id| seen[*id] = true));
+        self.tensors.iter().zip(seen).filter(|(t, seen)| *seen && t.parameter.is_none()).map(|(t, _)| t.bytes * t.times).sum()
+    }
+
+    /// Bytes that training keeps for backward in one step.
+    #[must_use]
+    pub fn kept_bytes(&self) -> f64 {
+        self.kept_bytes_where(|_| true)
+    }
+
+    /// The kernels of forward and backward, for a time model.
+    pub fn kernels(&self) -> impl Iterator<Item = Kernel> + '_ {
+        self.ops.iter().flat_map(|op| op.kernels())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One GPT layer in half precision as in Korthikanti et al. 2022, section 4.1.
+    fn layer_bytes(sequence: f64, width: f64, heads: f64) -> (f64, f64) {
+        let mut tape = Tape::new(2.0, 1.0 * sequence);
+        let stream = tape.activation(sequence * width);
+        tape.component(Component::Attention);
+        let x = tape.layer_norm(stream, width);
+        let project = |tape: &mut Tape, x: Tensor, from: f64, to: f64| {
+            let weight = tape.parameter(from * to);
+            tape.matmul("projection", x, weight, Shape::product(sequence, to, from))
+        };
+        let (q, k, v) = (project(&mut tape, x, width, width), project(&mut tape, x, width, width), project(&mut tape, x, width, width));
+        let shape = Shape { batch: heads, m: sequence, n: sequence, k: width / heads };
+        let scores = tape.matmul("scores", q, k, shape);
+        let weights = tape.softmax(scores);
+        let dropped = tape.dropout(weights, 0.1);
+        let context = tape.matmul("values", dropped, v, Shape { batch: heads, m: sequence, n: width / heads, k: sequence });
+        let out = project(&mut tape, context, width, width);
+        let out = tape.dropout(out, 0.1);
+        let stream = tape.add("residual", stream, out);
+        tape.component(Component::FeedForward);
+        let x = tape.layer_norm(stream, width);
+        let hidden = project(&mut tape, x, width, 4.0 * width);
+        let hidden = tape.activate(Activation::Gelu, hidden);
+        let out = project(&mut tape, hidden, 4.0 * width, width);
+        let out = tape.dropout(out, 0.1);
+        tape.add("residual", stream, out);
+        let ledger = tape.finish();
+        let statistics = 2.0 * 2.0 * 4.0 * sequence;
+        (ledger.kept_bytes() - statistics, ledger.forward().matmul_flops)
+    }
+
+    #[test]
+    fn korthikanti_2022_activation_formula_falls_out() {
+        for (s, h, a) in [(2048.0, 6144.0, 64.0), (1024.0, 768.0, 12.0), (2048.0, 25_600.0, 160.0)] {
+            let (bytes, flops) = layer_bytes(s, h, a);
+            assert_eq!(bytes, 34.0 * s * h + 5.0 * a * s * s);
+            assert_eq!(flops, 24.0 * s * h * h + 4.0 * s * s * h);
+        }
+    }
+
+    #[test]
+    fn backward_of_a_product_with_a_frozen_weight_has_one_product() {
+        let cost = |frozen: bool| {
+            let mut tape = Tape::new(4.0, 8.0);
+            let x = tape.activation(8.0 * 16.0);
+            let w = if frozen { tape.constant(16.0 * 32.0, 4.0) } else { tape.parameter(16.0 * 32.0) };
+            tape.matmul("p", x, w, Shape::product(8.0, 32.0, 16.0));
+            let ledger = tape.finish();
+            (ledger.forward().matmul_flops, ledger.backward().matmul_flops)
+        };
+        assert_eq!(cost(false), (8192.0, 16_384.0));
+        assert_eq!(cost(true), (8192.0, 8192.0));
+    }
+}

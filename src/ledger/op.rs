@@ -1,0 +1,248 @@
+//! One operation and the rules that follow from it.
+
+use std::iter::Sum;
+use std::ops::{Add, Mul};
+
+/// The part of a model that an operation or a parameter belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Component {
+    /// Token, position and segment tables and what sums them.
+    Embedding,
+    /// Projections and the mixing of positions.
+    Attention,
+    /// The position-wise network.
+    FeedForward,
+    /// Normalisation layers, wherever they stand.
+    Norm,
+    /// What turns hidden states into a loss.
+    Head,
+}
+
+impl Component {
+    /// Every component, in the order of the pass.
+    pub const ALL: [Self; 5] = [Self::Embedding, Self::Attention, Self::FeedForward, Self::Norm, Self::Head];
+
+    /// The key in outputs.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Embedding => "embedding",
+            Self::Attention => "attention",
+            Self::FeedForward => "feed_forward",
+            Self::Norm => "norm",
+            Self::Head => "head",
+        }
+    }
+}
+
+/// The sizes of a (batched) matrix product `m x k` times `k x n`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shape {
+    /// Independent products in one kernel.
+    pub batch: f64,
+    /// Rows.
+    pub m: f64,
+    /// Columns.
+    pub n: f64,
+    /// Inner size.
+    pub k: f64,
+}
+
+impl Shape {
+    /// A single product.
+    #[must_use]
+    pub fn product(m: f64, n: f64, k: f64) -> Self {
+        Self { batch: 1.0, m, n, k }
+    }
+
+    /// 2 m n k per product: a multiply-add counts as 2.
+    #[must_use]
+    pub fn flops(&self) -> f64 {
+        2.0 * self.batch * self.m * self.n * self.k
+    }
+}
+
+/// What some operations compute and move. Adds up.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Cost {
+    /// FLOPs of matrix products that the model needs.
+    pub matmul_flops: f64,
+    /// FLOPs of matrix products done again to save memory, on top.
+    pub recomputed_flops: f64,
+    /// FLOPs of everything else.
+    pub elementwise_flops: f64,
+    /// Bytes read from device memory.
+    pub bytes_read: f64,
+    /// Bytes written to device memory.
+    pub bytes_written: f64,
+    /// Kernel launches.
+    pub launches: f64,
+}
+
+impl Cost {
+    /// Bytes moved either way.
+    #[must_use]
+    pub fn bytes(&self) -> f64 {
+        self.bytes_read + self.bytes_written
+    }
+}
+
+impl Add for Cost {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self {
+            matmul_flops: self.matmul_flops + other.matmul_flops,
+            recomputed_flops: self.recomputed_flops + other.recomputed_flops,
+            elementwise_flops: self.elementwise_flops + other.elementwise_flops,
+            bytes_read: self.bytes_read + other.bytes_read,
+            bytes_written: self.bytes_written + other.bytes_written,
+            launches: self.launches + other.launches,
+        }
+    }
+}
+
+impl Mul<f64> for Cost {
+    type Output = Self;
+    fn mul(self, factor: f64) -> Self {
+        Self {
+            matmul_flops: self.matmul_flops * factor,
+            recomputed_flops: self.recomputed_flops * factor,
+            elementwise_flops: self.elementwise_flops * factor,
+            bytes_read: self.bytes_read * factor,
+            bytes_written: self.bytes_written * factor,
+            launches: self.launches * factor,
+        }
+    }
+}
+
+impl Sum for Cost {
+    fn sum<I: Iterator<Item = Self>>(costs: I) -> Self {
+        costs.fold(Self::default(), Add::add)
+    }
+}
+
+/// How an operation's backward pass follows from its forward pass.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Rule {
+    /// A matrix product: one product of the same size for each input that needs a gradient.
+    Product,
+    /// Attention in one kernel: the backward kernel computes the scores again, 2.5 times the forward FLOPs in all
+    /// (Dao 2023, FlashAttention-2, section 4.1), of which 2 are model FLOPs.
+    FusedAttention,
+    /// Element-wise: as many FLOPs as forward (the convention of ELECTRA's `flops_computation.py`), one kernel.
+    Elementwise,
+}
+
+/// An input of an operation: how large, and whether a gradient flows into it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Input {
+    pub bytes: f64,
+    pub gradient: bool,
+}
+
+/// One operation of the forward pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Op {
+    /// The part of the model it belongs to.
+    pub component: Component,
+    /// What it does.
+    pub name: &'static str,
+    /// How often it runs in one forward pass.
+    pub times: f64,
+    /// What one run computes and moves.
+    pub forward: Cost,
+    /// The sizes of the product, where it is one.
+    pub shape: Option<Shape>,
+    /// The formula of its FLOPs and where that is from.
+    pub formula: &'static str,
+    pub(super) rule: Rule,
+    pub(super) inputs: Vec<Input>,
+    pub(super) output_bytes: f64,
+    pub(super) kept_bytes: f64,
+    pub(super) keeps: Vec<usize>,
+}
+
+impl Op {
+    /// What one run of the backward pass computes and moves, derived from the forward pass by rule.
+    #[must_use]
+    pub fn backward(&self) -> Cost {
+        let differentiable = self.inputs.iter().filter(|input| input.gradient).count() as f64;
+        if differentiable == 0.0 {
+            return Cost::default();
+        }
+        let gradients: f64 = self.inputs.iter().filter(|input| input.gradient).map(|input| input.bytes).sum();
+        let all: f64 = self.inputs.iter().map(|input| input.bytes).sum();
+        match self.rule {
+            Rule::Product => {
+                // Each gradient is the output's gradient times the other input.
+                let others: f64 = self.inputs.iter().filter(|input| input.gradient).map(|input| all - input.bytes).sum();
+                Cost {
+                    matmul_flops: differentiable * self.forward.matmul_flops,
+                    elementwise_flops: self.forward.elementwise_flops,
+                    bytes_read: differentiable * self.output_bytes + others,
+                    bytes_written: gradients,
+                    launches: differentiable,
+                    ..Cost::default()
+                }
+            }
+            Rule::FusedAttention => Cost {
+                matmul_flops: 2.0 * self.forward.matmul_flops,
+                recomputed_flops: 0.5 * self.forward.matmul_flops,
+                elementwise_flops: self.forward.elementwise_flops,
+                bytes_read: all + 2.0 * self.output_bytes,
+                bytes_written: gradients,
+                launches: 2.0,
+            },
+            Rule::Elementwise => Cost {
+                elementwise_flops: self.forward.elementwise_flops,
+                bytes_read: self.output_bytes + self.kept_bytes,
+                bytes_written: gradients,
+                launches: 1.0,
+                ..Cost::default()
+            },
+        }
+    }
+
+    /// The forward kernel and the backward kernels, alike ones as one row.
+    pub(super) fn kernels(&self) -> impl Iterator<Item = Kernel> {
+        let row = |cost: Cost, times: f64| {
+            let launches = cost.launches.max(1.0);
+            let one = cost * (1.0 / launches);
+            Kernel {
+                component: self.component,
+                times: times * launches,
+                matmul_flops: one.matmul_flops + one.recomputed_flops,
+                elementwise_flops: one.elementwise_flops,
+                bytes: one.bytes(),
+            }
+        };
+        let backward = self.backward();
+        std::iter::once(row(self.forward, self.times)).chain((backward.launches > 0.0).then(|| row(backward, self.times)))
+    }
+}
+
+/// A kernel as a time model sees it: executed work of one launch, and how many launches are alike.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Kernel {
+    /// The part of the model it belongs to.
+    pub component: Component,
+    /// Launches in one step.
+    pub times: f64,
+    /// Executed FLOPs of matrix products in one launch.
+    pub matmul_flops: f64,
+    /// Executed element-wise FLOPs in one launch.
+    pub elementwise_flops: f64,
+    /// Bytes moved in one launch.
+    pub bytes: f64,
+}
+
+/// A tensor as the ledger remembers it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct TensorRecord {
+    pub elements: f64,
+    pub bytes: f64,
+    /// Copies of it in one forward pass: one a layer.
+    pub times: f64,
+    /// Component and count, if it is trained.
+    pub parameter: Option<(Component, f64)>,
+}

@@ -1,0 +1,193 @@
+//! Element-wise operations: what each computes per element and what it keeps for backward.
+//!
+//! FLOPs per element follow the constants of ELECTRA's `flops_computation.py` (Clark et al. 2020): layer norm 5,
+//! softmax 5, GELU 8, dropout 4, residual 1. What is kept follows PyTorch's derivative formulas
+//! (`derivatives.yaml`, 2.6): a softmax keeps its output, GELU its input, dropout its mask.
+
+use serde::Deserialize;
+
+use super::op::{Component, Rule, Shape};
+use super::tape::{Draft, INDEX_BYTES, MASK_BYTES, STATISTIC_BYTES, Tape, Tensor};
+
+const COUNTED: &str = "per element (constants of Clark et al. 2020, flops_computation.py)";
+const TRAFFIC: &str = "one per element; bytes matter";
+
+/// An activation function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// max(0, x).
+    Relu,
+    /// GELU as one kernel.
+    Gelu,
+    /// The tanh form of GELU written as separate element-wise operations, as Hugging Face's `gelu_new` is.
+    GeluNew,
+    /// x sigmoid(x).
+    Silu,
+    /// Hyperbolic tangent.
+    Tanh,
+}
+
+impl Tape {
+    fn pointwise(&mut self, name: &'static str, per_element: f64, inputs: &[Tensor], output: Tensor, keeps: &[Tensor], formula: &'static str) {
+        self.record(Draft {
+            name,
+            formula,
+            rule: Rule::Elementwise,
+            inputs,
+            output,
+            keeps,
+            matmul_flops: 0.0,
+            elementwise_flops: per_element * output.elements,
+            shape: None,
+        });
+    }
+
+    /// The sum of two tensors; keeps nothing.
+    pub fn add(&mut self, name: &'static str, left: Tensor, right: Tensor) -> Tensor {
+        let output = self.activation(left.elements.max(right.elements));
+        self.pointwise(name, 1.0, &[left, right], output, &[], TRAFFIC);
+        output
+    }
+
+    /// The element-wise product; keeps an input if the other one needs a gradient.
+    pub fn multiply(&mut self, name: &'static str, left: Tensor, right: Tensor) -> Tensor {
+        let output = self.activation(left.elements.max(right.elements));
+        let keeps: Vec<Tensor> = [(left, right), (right, left)].into_iter().filter(|(_, other)| other.gradient).map(|(kept, _)| kept).collect();
+        self.pointwise(name, 1.0, &[left, right], output, &keeps, TRAFFIC);
+        output
+    }
+
+    /// Rotary positions on queries or keys (Su et al. 2021, equation 34): two products with the tables and a sum.
+    pub fn rotate(&mut self, input: Tensor, tables: Tensor) -> Tensor {
+        let output = self.activation(input.elements);
+        self.pointwise("rotary positions", 3.0, &[input, tables], output, &[tables], TRAFFIC);
+        output
+    }
+
+    /// A pass that changes every element and keeps nothing: a scale by a number, a mask, a copy.
+    pub fn pass(&mut self, name: &'static str, input: Tensor) -> Tensor {
+        self.expand(name, input, input.elements)
+    }
+
+    /// A copy of a tensor into a larger or smaller one.
+    pub fn expand(&mut self, name: &'static str, input: Tensor, elements: f64) -> Tensor {
+        let output = self.activation(elements);
+        self.pointwise(name, 1.0, &[input], output, &[], TRAFFIC);
+        output
+    }
+
+    /// Softmax over the last dimension; keeps its output.
+    pub fn softmax(&mut self, input: Tensor) -> Tensor {
+        let output = self.activation(input.elements);
+        self.pointwise("softmax", 5.0, &[input], output, &[output], COUNTED);
+        output
+    }
+
+    /// Dropout; keeps a mask of one byte an element. Rate 0 does nothing.
+    pub fn dropout(&mut self, input: Tensor, rate: f64) -> Tensor {
+        if rate == 0.0 {
+            return input;
+        }
+        let output = self.activation(input.elements);
+        let mask = self.constant(input.elements, MASK_BYTES);
+        self.pointwise("dropout", 4.0, &[input], output, &[mask], COUNTED);
+        output
+    }
+
+    /// An activation function.
+    pub fn activate(&mut self, activation: Activation, input: Tensor) -> Tensor {
+        let output = self.activation(input.elements);
+        match activation {
+            Activation::Relu => self.pointwise("relu", 1.0, &[input], output, &[output], TRAFFIC),
+            Activation::Tanh => self.pointwise("tanh", 8.0, &[input], output, &[output], COUNTED),
+            Activation::Gelu => self.pointwise("gelu", 8.0, &[input], output, &[input], COUNTED),
+            Activation::Silu => self.pointwise("silu", 5.0, &[input], output, &[input], COUNTED),
+            Activation::GeluNew => {
+                // 0.5 x (1 + tanh(c (x + a x^3))): the power keeps x, the tanh its output, the product both factors.
+                let half = self.activation(input.elements);
+                self.pointwise("gelu: half", 1.0, &[input], half, &[], COUNTED);
+                let inner = self.activation(input.elements);
+                self.pointwise("gelu: cubic", 4.0, &[input], inner, &[input], COUNTED);
+                let tanh = self.activation(input.elements);
+                self.pointwise("gelu: tanh", 1.0, &[inner], tanh, &[tanh], COUNTED);
+                let one_plus = self.activation(input.elements);
+                self.pointwise("gelu: one plus", 1.0, &[tanh], one_plus, &[], COUNTED);
+                self.pointwise("gelu: product", 1.0, &[half, one_plus], output, &[half, one_plus], COUNTED);
+            }
+        }
+        output
+    }
+
+    /// Layer normalisation over `width`; keeps its input and two statistics a row.
+    pub fn layer_norm(&mut self, input: Tensor, width: f64) -> Tensor {
+        self.norm("layer norm", input, width, 2.0)
+    }
+
+    /// Root-mean-square normalisation in separate operations; keeps its input, one statistic a row and the normalised
+    /// input.
+    pub fn rms_norm(&mut self, input: Tensor, width: f64) -> Tensor {
+        self.norm("rms norm", input, width, 1.0)
+    }
+
+    fn norm(&mut self, name: &'static str, input: Tensor, width: f64, weights: f64) -> Tensor {
+        let before = self.current();
+        self.component(Component::Norm);
+        let weight = self.parameter(weights * width);
+        let output = self.activation(input.elements);
+        let rows = input.elements / width;
+        if weights > 1.0 {
+            let statistics = self.constant(2.0 * rows, STATISTIC_BYTES);
+            self.pointwise(name, 5.0, &[input, weight], output, &[input, statistics], COUNTED);
+        } else {
+            let statistics = self.constant(rows, STATISTIC_BYTES);
+            let normalised = self.activation(input.elements);
+            self.pointwise(name, 4.0, &[input], normalised, &[input, statistics], COUNTED);
+            self.pointwise("rms norm: weight", 1.0, &[normalised, weight], output, &[normalised], COUNTED);
+        }
+        self.component(before);
+        output
+    }
+
+    /// Rows of a table picked by `indices`; keeps the indices.
+    pub fn lookup(&mut self, name: &'static str, table: Tensor, indices: Tensor, width: f64) -> Tensor {
+        let output = self.activation(indices.elements * width);
+        // Only the rows picked are read, so the traffic is the output's, not the table's.
+        let rows = Tensor { gradient: table.gradient, ..self.activation(output.elements) };
+        self.pointwise(name, 0.0, &[rows, indices], output, &[indices], TRAFFIC);
+        output
+    }
+
+    /// A row of indices without gradient, such as token ids.
+    pub fn indices(&mut self, count: f64) -> Tensor {
+        self.constant(count, INDEX_BYTES)
+    }
+
+    /// Cross entropy of `positions` rows of `classes` logits: log-softmax in fp32 keeps its output, the loss its labels.
+    pub fn cross_entropy(&mut self, logits: Tensor, positions: f64, classes: f64, labels: Tensor) {
+        let log_probabilities = Tensor { gradient: true, ..self.constant(positions * classes, STATISTIC_BYTES) };
+        self.pointwise("log softmax", 5.0, &[logits], log_probabilities, &[log_probabilities], COUNTED);
+        let loss = self.constant(1.0, STATISTIC_BYTES);
+        self.pointwise("negative log likelihood", 1.0, &[log_probabilities], loss, &[labels, loss], TRAFFIC);
+    }
+
+    /// Attention in one kernel (FlashAttention): keeps queries, keys, values, the output and one statistic a row and
+    /// head; the scores never reach memory.
+    pub fn fused_attention(&mut self, inputs: [Tensor; 3], output_elements: f64, scores: Shape, rows: f64) -> Tensor {
+        let output = self.activation(output_elements);
+        let statistics = self.constant(rows, STATISTIC_BYTES);
+        let [query, key, value] = inputs;
+        self.record(Draft {
+            name: "fused attention",
+            formula: "4 b h n m d (Dao et al. 2022); backward 2.5 times, 2 of them model FLOPs",
+            rule: Rule::FusedAttention,
+            inputs: &inputs,
+            output,
+            keeps: &[query, key, value, output, statistics],
+            matmul_flops: 2.0 * scores.flops(),
+            elementwise_flops: 5.0 * scores.batch * scores.m * scores.n,
+            shape: Some(scores),
+        });
+        output
+    }
+}

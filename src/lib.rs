@@ -1,0 +1,15 @@
+//! What training a transformer will cost in time, energy, money, CO2e and water, before anyone spends it.
+//!
+//! Each module takes the plain values of the modules below it and knows nothing of those above; `DESIGN.md` draws the
+//! way through, and a test holds the levels.
+
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod arch;
+pub mod document;
+pub mod ledger;
+pub mod numeric;
+pub mod source;
+pub mod store;
+pub mod units;
