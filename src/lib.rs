@@ -7,9 +7,18 @@
 #![warn(missing_docs)]
 
 pub mod arch;
+pub mod cli;
 pub mod document;
+pub mod estimate;
+pub mod hardware;
+pub mod impact;
 pub mod ledger;
 pub mod numeric;
+pub mod perf;
+pub mod report;
+pub mod scenario;
+pub mod site;
 pub mod source;
 pub mod store;
+pub mod training;
 pub mod units;

@@ -43,6 +43,9 @@ pub struct Source {
     /// Licence of the data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub licence: Option<String>,
+    /// Where it can be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// How the number came to be.
     #[serde(default = "published")]
     pub class: Class,

@@ -69,28 +69,6 @@ impl Store {
         entries
     }
 
-    /// A data file of `grid_profiles/` or `hardware_profiles/`, such as `grid_profiles/ember.csv`.
-    ///
-    /// # Errors
-    /// There is no such file, or it cannot be read.
-    pub fn data(&self, path: &str, origin: &Origin) -> Result<Text, Diagnostic> {
-        for folder in &self.folders {
-            let file = folder.join(path);
-            if file.is_file() {
-                return read_file(&file, 50 * LARGEST_FILE);
-            }
-        }
-        let embedded = path.split_once('/').and_then(|(folder, rest)| match folder {
-            "grid_profiles" => GRID.get_file(rest),
-            "hardware_profiles" => HARDWARE.get_file(rest),
-            _ => None,
-        });
-        match embedded.and_then(|file| file.contents_utf8()) {
-            Some(text) => Ok(Text { file: format!("embedded:{path}"), text: text.to_string() }),
-            None => Err(Diagnostic::new(origin, "", format!("no file {path}"), "a data file of the profile folders")),
-        }
-    }
-
     /// Every table of yearly grid intensities and every other data file's side-car, as paths.
     #[must_use]
     pub fn data_files(&self, folder: &str) -> Vec<String> {
@@ -146,6 +124,24 @@ impl Library for Store {
         let nearest = crate::document::nearest(name, known.iter().copied().chain(alias_list.iter().map(String::as_str)));
         known.sort_unstable();
         Err(Diagnostic { nearest, ..Diagnostic::unknown(origin, "", kind.word(), name, &known) })
+    }
+
+    fn data(&self, path: &str, origin: &Origin) -> Result<Text, Diagnostic> {
+        for folder in &self.folders {
+            let file = folder.join(path);
+            if file.is_file() {
+                return read_file(&file, 50 * LARGEST_FILE);
+            }
+        }
+        let embedded = path.split_once('/').and_then(|(folder, rest)| match folder {
+            "grid_profiles" => GRID.get_file(rest),
+            "hardware_profiles" => HARDWARE.get_file(rest),
+            _ => None,
+        });
+        match embedded.and_then(|file| file.contents_utf8()) {
+            Some(text) => Ok(Text { file: format!("embedded:{path}"), text: text.to_string() }),
+            None => Err(Diagnostic::new(origin, "", format!("no file {path}"), "a data file of the profile folders")),
+        }
     }
 }
 

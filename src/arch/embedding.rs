@@ -8,7 +8,7 @@ use crate::ledger::{Component, Shape, Tape, Tensor};
 pub(super) fn table(tape: &mut Tape, context: &Context<'_>) -> Tensor {
     tape.component(Component::Embedding);
     let embedding = &context.model.embedding;
-    tape.parameter((embedding.vocabulary * embedding.width.unwrap_or(context.model.width)) as f64)
+    tape.matrix(embedding.vocabulary as f64, embedding.width.unwrap_or(context.model.width) as f64)
 }
 
 /// The sines and cosines that rotary positions share over all layers.
@@ -36,7 +36,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Tensor, ids: 
     }
     match (embedding.positions.kind, embedding.positions.length) {
         (PositionKind::Learned, length) => {
-            let positions = tape.parameter(length.unwrap_or_default() as f64 * width);
+            let positions = tape.matrix(length.unwrap_or_default() as f64, width);
             let none = tape.constant(context.batch.length, 0.0);
             let rows = tape.lookup("position lookup", positions, none, width);
             x = tape.add("position sum", x, rows);
@@ -55,7 +55,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Tensor, ids: 
         return x;
     }
     // ALBERT's map from the narrow tables to the hidden width (Lan et al. 2020, section 3.1).
-    let weight = tape.parameter(width * model.width as f64);
+    let weight = tape.matrix(width, model.width as f64);
     tape.parameter(model.width as f64);
     tape.matmul("embedding projection", x, weight, Shape::product(tape.tokens(), model.width as f64, width))
 }

@@ -16,9 +16,8 @@ mod validate;
 pub use attention::{Implementation, LinformerOrder, LinformerSharing};
 pub use config::*;
 pub use linear::LinearKind;
-pub use validate::Problem;
 
-use crate::document::{Diagnostic, Node};
+use crate::document::{Diagnostic, Node, Problem};
 use crate::ledger::{Ledger, Tape, Tensor};
 
 /// The sizes of one forward pass.
@@ -47,6 +46,12 @@ impl Model {
         let model: Self = node.read()?;
         model.check().map_err(|problem| problem.at(node))?;
         Ok(model)
+    }
+
+    /// Layers of all stacks.
+    #[must_use]
+    pub fn layers(&self) -> u64 {
+        [&self.encoder, &self.decoder].into_iter().flatten().map(|stack| stack.layers).sum()
     }
 
     /// The ledger of one forward pass with its loss.

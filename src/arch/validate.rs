@@ -2,28 +2,7 @@
 
 use super::config::{AttentionKind, HeadKind, HeadPositions, LinearComponent, Model, PositionKind};
 use super::linear::{LinearKind, break_even};
-use crate::document::{Diagnostic, Node};
-
-/// A value that contradicts another: its key, what was found, what is allowed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: found {found}, allowed: {allowed}")]
-pub struct Problem {
-    key: &'static str,
-    found: String,
-    allowed: String,
-}
-
-impl Problem {
-    pub(crate) fn new(key: &'static str, found: impl Into<String>, allowed: impl Into<String>) -> Self {
-        Self { key, found: found.into(), allowed: allowed.into() }
-    }
-
-    /// The message with the place of the key in the document that was read.
-    #[must_use]
-    pub fn at(self, node: &Node) -> Diagnostic {
-        Diagnostic::new(node.place(self.key), self.key, self.found, self.allowed)
-    }
-}
+use crate::document::Problem;
 
 /// Sizes above this are typing errors, and would overflow nothing below it.
 const LARGEST: u64 = 1 << 32;

@@ -7,9 +7,11 @@
 mod diagnostic;
 mod node;
 pub mod overlay;
+mod problem;
 mod read;
 mod resolve;
 
 pub use diagnostic::{Diagnostic, nearest};
 pub use node::{Data, Node, Origin, Table};
-pub use resolve::{Kind, Library, Resolver, Text, Used};
+pub use problem::Problem;
+pub use resolve::{Kind, Library, Resolver, Text, Used, expand};

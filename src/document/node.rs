@@ -163,6 +163,11 @@ impl Table {
         self.entries.iter().find(|(name, _)| name == key).map(|(_, node)| node)
     }
 
+    /// The value of `key`, to be changed.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        self.entries.iter_mut().find(|(name, _)| name == key).map(|(_, node)| node)
+    }
+
     /// Whether `key` is there.
     #[must_use]
     pub fn contains(&self, key: &str) -> bool {

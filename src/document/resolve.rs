@@ -46,6 +46,12 @@ pub trait Library {
     /// # Errors
     /// No such document, or it cannot be read; the message carries `origin`, the place that asked.
     fn find(&self, kind: Kind, name: &str, origin: &Origin) -> Result<Text, Diagnostic>;
+
+    /// A data file by its path, such as `grid_profiles/ember.csv`.
+    ///
+    /// # Errors
+    /// There is no such file, or it cannot be read; the message carries `origin`.
+    fn data(&self, path: &str, origin: &Origin) -> Result<Text, Diagnostic>;
 }
 
 /// A document that went into a result.
@@ -70,6 +76,12 @@ impl<'a> Resolver<'a> {
     #[must_use]
     pub fn new(library: &'a dyn Library) -> Self {
         Self { library, used: Vec::new() }
+    }
+
+    /// The library behind it.
+    #[must_use]
+    pub fn library(&self) -> &'a dyn Library {
+        self.library
     }
 
     /// The documents read so far, in the order they were first read.
@@ -134,7 +146,7 @@ fn as_use(node: Node) -> Node {
 }
 
 /// Replaces the string at `path` by the table it is short for, so that an overlay can add to it.
-pub(crate) fn expand(node: &mut Node, path: &[&str]) {
+pub fn expand(node: &mut Node, path: &[&str]) {
     let Data::Table(table) = &mut node.data else { return };
     let Some(child) = path.first().and_then(|key| table.entries.iter_mut().find(|(name, _)| name == key)) else { return };
     if path.len() > 1 {
@@ -158,6 +170,10 @@ mod tests {
                 Some((file, text)) => Ok(Text { file: (*file).into(), text: (*text).into() }),
                 None => Err(Diagnostic::unknown(origin, "", kind.word(), name, &known)),
             }
+        }
+
+        fn data(&self, path: &str, origin: &Origin) -> Result<Text, Diagnostic> {
+            Err(Diagnostic::new(origin, "", path, "no data here"))
         }
     }
 

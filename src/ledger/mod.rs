@@ -10,7 +10,7 @@ mod op;
 mod primitive;
 mod tape;
 
-pub use op::{Component, Cost, Kernel, Op, Shape};
+pub use op::{Component, Cost, Kernel, Op, Shape, Work};
 pub use primitive::Activation;
 pub use tape::{Tape, Tensor};
 
@@ -68,9 +68,34 @@ impl Ledger {
         self.kept_bytes_where(|_| true)
     }
 
-    /// The kernels of forward and backward, for a time model.
-    pub fn kernels(&self) -> impl Iterator<Item = Kernel> + '_ {
-        self.ops.iter().flat_map(|op| op.kernels())
+    /// Bytes kept when every layer keeps its input alone and runs again in backward (full checkpointing, Chen et al.
+    /// 2016): the inputs of all layers, what one layer keeps while it runs again, and what stands outside layers.
+    #[must_use]
+    pub fn kept_bytes_checkpointed(&self) -> f64 {
+        let mut seen = vec![false; self.tensors.len()];
+        self.ops.iter().for_each(|op| op.keeps.iter().for_each(|id| seen[*id] = true));
+        let one = |tensor: &TensorRecord, kept: bool| {
+            let inputs = if tensor.layer_input { tensor.times } else { 0.0 };
+            let alive = match (kept && tensor.parameter.is_none(), tensor.layer) {
+                (false, _) => 0.0,
+                (true, true) => f64::from(u8::from(!tensor.layer_input)),
+                (true, false) => tensor.times,
+            };
+            tensor.bytes * (inputs + alive)
+        };
+        self.tensors.iter().zip(seen).map(|(tensor, kept)| one(tensor, kept)).sum()
+    }
+
+    /// Rows and columns of every trained matrix, and elements of every other parameter: what a factored second moment
+    /// holds (Shazeer and Stern 2018, section 4).
+    #[must_use]
+    pub fn factored_parameters(&self) -> f64 {
+        self.tensors.iter().filter_map(|t| t.parameter.map(|(_, count)| t.factored * count)).sum()
+    }
+
+    /// The kernels of forward and backward, for a time model; with `recompute`, those of the layers' forward again.
+    pub fn kernels(&self, recompute: bool) -> impl Iterator<Item = Kernel> + '_ {
+        self.ops.iter().flat_map(move |op| op.kernels(recompute && op.layer))
     }
 }
 

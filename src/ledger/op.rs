@@ -149,12 +149,16 @@ pub struct Op {
     pub name: &'static str,
     /// How often it runs in one forward pass.
     pub times: f64,
+    /// Whether it belongs to a repeated layer, which checkpointing runs again.
+    pub layer: bool,
     /// What one run computes and moves.
     pub forward: Cost,
     /// The sizes of the product, where it is one.
     pub shape: Option<Shape>,
     /// The formula of its FLOPs and where that is from.
     pub formula: &'static str,
+    /// Whether an input is a trained matrix.
+    pub(super) trained: bool,
     pub(super) rule: Rule,
     pub(super) inputs: Vec<Input>,
     pub(super) output_bytes: f64,
@@ -203,13 +207,24 @@ impl Op {
         }
     }
 
+    /// What kind of work it does.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        match (self.shape, self.trained) {
+            (None, _) => Work::Elementwise,
+            (Some(_), true) => Work::Linear,
+            (Some(_), false) => Work::Mixing,
+        }
+    }
+
     /// The forward kernel and the backward kernels, alike ones as one row.
-    pub(super) fn kernels(&self) -> impl Iterator<Item = Kernel> {
+    pub(super) fn kernels(&self, again: bool) -> impl Iterator<Item = Kernel> {
         let row = |cost: Cost, times: f64| {
             let launches = cost.launches.max(1.0);
             let one = cost * (1.0 / launches);
             Kernel {
                 component: self.component,
+                work: self.work(),
                 times: times * launches,
                 matmul_flops: one.matmul_flops + one.recomputed_flops,
                 elementwise_flops: one.elementwise_flops,
@@ -217,8 +232,20 @@ impl Op {
             }
         };
         let backward = self.backward();
-        std::iter::once(row(self.forward, self.times)).chain((backward.launches > 0.0).then(|| row(backward, self.times)))
+        let forward = if again { 2.0 * self.times } else { self.times };
+        std::iter::once(row(self.forward, forward)).chain((backward.launches > 0.0).then(|| row(backward, self.times)))
     }
+}
+
+/// What kind of work a kernel does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Work {
+    /// A product with a trained matrix.
+    Linear,
+    /// A product of two activations: the mixing of positions.
+    Mixing,
+    /// Everything else.
+    Elementwise,
 }
 
 /// A kernel as a time model sees it: executed work of one launch, and how many launches are alike.
@@ -226,6 +253,8 @@ impl Op {
 pub struct Kernel {
     /// The part of the model it belongs to.
     pub component: Component,
+    /// What kind of work it does.
+    pub work: Work,
     /// Launches in one step.
     pub times: f64,
     /// Executed FLOPs of matrix products in one launch.
@@ -245,4 +274,10 @@ pub(super) struct TensorRecord {
     pub times: f64,
     /// Component and count, if it is trained.
     pub parameter: Option<(Component, f64)>,
+    /// Rows and columns together, if it is a trained matrix; else the elements.
+    pub factored: f64,
+    /// Whether it belongs to a repeated layer.
+    pub layer: bool,
+    /// Whether it is the input of a repeated layer.
+    pub layer_input: bool,
 }

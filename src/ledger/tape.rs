@@ -26,6 +26,7 @@ pub struct Tape {
     component: Component,
     times: f64,
     parameter_times: f64,
+    layer: bool,
     element_bytes: f64,
     /// Sequences times positions, the rows of every activation.
     tokens: f64,
@@ -53,6 +54,7 @@ impl Tape {
             component: Component::Embedding,
             times: 1.0,
             parameter_times: 1.0,
+            layer: false,
             element_bytes,
             tokens,
         }
@@ -86,17 +88,27 @@ impl Tape {
 
     /// Writes `layers` equal layers once. With `shared`, they have one set of parameters between them.
     pub fn repeat<T>(&mut self, layers: f64, shared: bool, write: impl FnOnce(&mut Self) -> T) -> T {
-        let before = (self.times, self.parameter_times);
+        let before = (self.times, self.parameter_times, self.layer);
+        self.layer = true;
         self.times *= layers;
         self.parameter_times *= if shared { 1.0 } else { layers };
         let result = write(self);
-        (self.times, self.parameter_times) = before;
+        (self.times, self.parameter_times, self.layer) = before;
         result
+    }
+
+    /// A trained matrix.
+    pub fn matrix(&mut self, rows: f64, columns: f64) -> Tensor {
+        let tensor = self.parameter(rows * columns);
+        self.ledger.tensors[tensor.id].factored = rows + columns;
+        tensor
     }
 
     /// The same values under another count: what a layer receives from the one before, or what leaves a stack.
     pub fn carry(&mut self, from: Tensor) -> Tensor {
-        self.activation(from.elements)
+        let tensor = self.activation(from.elements);
+        self.ledger.tensors[tensor.id].layer_input = self.layer;
+        tensor
     }
 
     /// A tensor that gradients flow through.
@@ -121,7 +133,15 @@ impl Tape {
 
     fn tensor(&mut self, elements: f64, bytes_per_element: f64, gradient: bool, parameter: Option<(Component, f64)>) -> Tensor {
         let id = self.ledger.tensors.len();
-        self.ledger.tensors.push(TensorRecord { elements, bytes: elements * bytes_per_element, times: self.times, parameter });
+        self.ledger.tensors.push(TensorRecord {
+            elements,
+            bytes: elements * bytes_per_element,
+            times: self.times,
+            parameter,
+            factored: elements,
+            layer: self.layer,
+            layer_input: false,
+        });
         Tensor { id, elements, gradient }
     }
 
@@ -173,9 +193,11 @@ impl Tape {
             component: self.component,
             name: draft.name,
             times: self.times,
+            layer: self.layer,
             forward,
             shape: draft.shape,
             formula: draft.formula,
+            trained: draft.inputs.iter().any(|input| self.ledger.tensors[input.id].parameter.is_some()),
             rule: draft.rule,
             inputs,
             output_bytes,

@@ -75,6 +75,22 @@ impl Distribution {
         }
     }
 
+    /// The distribution of `factor` times the value.
+    #[must_use]
+    pub fn scaled(&self, factor: f64) -> Self {
+        match *self {
+            Self::Fixed(value) => Self::Fixed(value * factor),
+            Self::Uniform { low, high } => Self::Uniform { low: low * factor, high: high * factor },
+            Self::Triangular { low, mode, high } => Self::Triangular { low: low * factor, mode: mode * factor, high: high * factor },
+            Self::Normal { mean, standard_deviation } => {
+                Self::Normal { mean: mean * factor, standard_deviation: standard_deviation * factor }
+            }
+            Self::Lognormal { median, geometric_standard_deviation } => {
+                Self::Lognormal { median: median * factor, geometric_standard_deviation }
+            }
+        }
+    }
+
     /// Whether draws differ.
     #[must_use]
     pub fn is_uncertain(&self) -> bool {

@@ -39,6 +39,12 @@ impl<Q: Quantity> Estimate<Q> {
         Self { distribution, source: None, class: None, quantity: PhantomData }
     }
 
+    /// The same source with another belief.
+    #[must_use]
+    pub fn with(self, distribution: Distribution) -> Self {
+        Self { distribution, ..self }
+    }
+
     /// The central value.
     #[must_use]
     pub fn centre(&self) -> Q {

@@ -6,7 +6,7 @@ use crate::ledger::{Shape, Tape, Tensor};
 /// Writes y = x W + b. The bias is added inside the product.
 pub(super) fn write(tape: &mut Tape, layer: &Layer, x: Tensor) -> Tensor {
     let (m, n) = (layer.inputs as f64, layer.outputs as f64);
-    let weight = tape.parameter(m * n);
+    let weight = tape.matrix(m, n);
     if layer.bias {
         tape.parameter(n);
     }

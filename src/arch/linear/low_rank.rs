@@ -10,8 +10,8 @@ use crate::ledger::{Shape, Tape, Tensor};
 pub(super) fn write(tape: &mut Tape, layer: &Layer, rank: f64, x: Tensor) -> Tensor {
     let (m, n) = (layer.inputs as f64, layer.outputs as f64);
     let rows = x.elements / m;
-    let first = tape.parameter(m * rank);
-    let second = tape.parameter(rank * n);
+    let first = tape.matrix(m, rank);
+    let second = tape.matrix(rank, n);
     if layer.bias {
         tape.parameter(n);
     }

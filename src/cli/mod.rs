@@ -1,0 +1,95 @@
+//! The command line: one file a subcommand; each parses, calls and prints, and computes nothing.
+
+mod inspect;
+mod profiles;
+mod run;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::document::Diagnostic;
+
+/// What training a transformer will cost in time, energy, money, CO2e and water, before anyone spends it.
+#[derive(Parser)]
+#[command(name = "lowcarb", version, arg_required_else_help = true, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Run),
+    Inspect(inspect::Inspect),
+    Profiles(profiles::Profiles),
+}
+
+/// Why a command did not do its work.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Wrong usage or input; exit 2.
+    Input(String),
+    /// The work failed; exit 1.
+    Work(String),
+}
+
+impl From<Diagnostic> for Failure {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self::Input(diagnostic.to_string())
+    }
+}
+
+/// Runs the program on the process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let wrong = error.use_stderr();
+            // A closed pipe is the reader's choice, not an error.
+            error.print().ok();
+            return if wrong { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let result = match arguments.command {
+        Command::Run(command) => command.execute(),
+        Command::Inspect(command) => command.execute(),
+        Command::Profiles(command) => command.execute(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(failure) => {
+            let (text, code) = match &failure {
+                Failure::Input(text) => (text, 2),
+                Failure::Work(text) => (text, 1),
+            };
+            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            let error = if colour { "\u{1b}[1;31merror\u{1b}[0m" } else { "error" };
+            writeln!(std::io::stderr(), "{error}: {text}").ok();
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Writes data to stdout; a reader that closed the pipe has seen enough.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::Work(format!("stdout: {error}"))),
+        _ => Ok(()),
+    }
+}
+
+/// The text forms of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned tables for people.
+    Table,
+    /// Versioned JSON for programs.
+    Json,
+    /// One row a case.
+    Csv,
+    /// A report for a page.
+    Markdown,
+}

@@ -1,0 +1,57 @@
+//! `lowcarb run`: a scenario to its answer.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{Failure, Format, print};
+use crate::document::Resolver;
+use crate::report::{self, Report};
+use crate::scenario::Scenario;
+use crate::store::Store;
+use crate::estimate;
+
+/// Estimate a scenario: time, energy, CO2e, water and cost of a baseline and its variants, with intervals.
+#[derive(Args)]
+pub(crate) struct Run {
+    /// A shipped scenario's name, such as bert_base_lrt, or the path of a file of your own.
+    scenario: String,
+    /// Write result.json, report.md and the plots into this folder.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// What is printed.
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// Overlay a value, such as model.linear.rank=192 or training.precision=bf16; may be given again.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Run {
+    pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
+        let store = Store::standard();
+        let mut resolver = Resolver::new(&store);
+        let scenario = Scenario::read(&mut resolver, &self.scenario, &self.set)?;
+        // A folder that cannot be written fails before the work, not after it.
+        if let Some(folder) = &self.out {
+            std::fs::create_dir_all(folder).map_err(|error| Failure::Input(format!("{}: {error}", folder.display())))?;
+        }
+        let results = estimate::run(&scenario, &mut resolver)?;
+        let report = Report::new(&results, resolver.into_used(), report::equivalents(&store)?);
+        print(&match self.format {
+            Format::Table => report.table(),
+            Format::Json => report.json(),
+            Format::Csv => report.csv(),
+            Format::Markdown => report.markdown(None),
+        })?;
+        if let Some(folder) = &self.out {
+            for (name, content) in report.files().map_err(Failure::Work)? {
+                let path = folder.join(name);
+                report::write_whole(&path, &content).map_err(|error| Failure::Work(format!("{}: {error}", path.display())))?;
+                eprintln!("wrote {}", path.display());
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

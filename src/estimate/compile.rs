@@ -1,0 +1,418 @@
+//! A case made ready to be evaluated many times: its work, and handles to its inputs.
+
+use super::inputs::{Handle, Inputs};
+use super::results::{Metric, Outcome};
+use crate::hardware::Precision;
+use crate::impact;
+use crate::perf::{PowerRates, Rates, StepWork, step_energy, step_time};
+use crate::scenario::{Case, Known};
+use crate::source::Class;
+use crate::training::Framework;
+use crate::units::{
+    Dollars, DollarsPerHour, DollarsPerKwh, DollarsPerTonne, GramsCo2e, GramsCo2ePerKwh, Joules, LitresPerKwh, Seconds, Watts,
+};
+
+/// A case ready to be evaluated.
+pub(super) struct Compiled {
+    pub name: String,
+    accelerators: f64,
+    nodes: f64,
+    model: Option<TimeModel>,
+    anchor: Option<AnchorHandles>,
+    pue: Handle,
+    intensity: Option<(Handle, Class)>,
+    market: Option<(Handle, Class)>,
+    wue: Option<(Handle, Class)>,
+    water: Option<(Handle, Class)>,
+    offers: Vec<(Handle, Class)>,
+    own: Option<[Handle; 3]>,
+    carbon_price: Option<Handle>,
+    utilisation: Handle,
+    accelerator_footprint: Option<(Handle, Class)>,
+    node_footprint: Option<(Handle, Class)>,
+    lifetime: Option<Handle>,
+    why_no_power: String,
+}
+
+struct AnchorHandles {
+    duration: Handle,
+    power: Option<Handle>,
+    class: Class,
+    own: bool,
+    facility: bool,
+}
+
+/// Handles of the time and power model.
+struct TimeModel {
+    phases: Vec<(StepWork, f64)>,
+    peak: Handle,
+    bandwidth: Handle,
+    matmul_efficiency: Handle,
+    memory_efficiency: Handle,
+    saturation: Handle,
+    launch: Handle,
+    host_floor: Option<Handle>,
+    link: Option<Handle>,
+    network: Option<Handle>,
+    collective_efficiency: Handle,
+    half_message: Handle,
+    hop: Handle,
+    overlap: Handle,
+    power: Option<PowerHandles>,
+    overhead: Option<Handle>,
+}
+
+struct PowerHandles {
+    limit: Handle,
+    idle: Handle,
+    idle_is_share: bool,
+    compute_bound: Handle,
+    memory_bound: Handle,
+}
+
+/// What the time and power model says of a whole run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Modelled {
+    /// Seconds.
+    pub duration: f64,
+    /// IT power of all accelerators and nodes, W.
+    pub power: Option<f64>,
+}
+
+impl Compiled {
+    pub(super) fn new(case: &Case, inputs: &mut Inputs) -> Self {
+        let per_node = case.node.as_ref().map_or(1, |node| node.accelerators_per_node);
+        let nodes = case.accelerators as f64 / per_node as f64;
+        let anchor = case.anchor.as_ref().map(|anchor| AnchorHandles {
+            duration: inputs.add("anchor: duration", "s", &anchor.duration),
+            power: anchor.power.as_ref().map(|power| inputs.add("anchor: power of the job", "W", power)),
+            class: anchor.power.as_ref().map_or(anchor.duration.class, |power| power.class.max(anchor.duration.class)),
+            own: anchor.own || case.phases.is_empty(),
+            facility: anchor.boundary == "facility",
+        });
+        let with_class = |inputs: &mut Inputs, name: &str, unit, known: &Option<Known>| {
+            known.as_ref().map(|known| (inputs.add(name, unit, known), known.class))
+        };
+        let model = TimeModel::new(case, inputs);
+        let why_no_power = match (&case.anchor, &case.accelerator) {
+            (Some(anchor), _) if anchor.own && anchor.power.is_none() => "the anchor states no power".to_string(),
+            (_, Some(device)) if device.power.is_none() => format!("the profile of {} states no power", device.name),
+            _ => "no power is known".to_string(),
+        };
+        let accelerator_footprint = case.accelerator.as_ref().and_then(|device| device.embodied.as_ref()).map(|embodied| {
+            let known = case.device_value(&embodied.footprint, embodied.source.as_deref());
+            (inputs.add("embodied: one accelerator", "g", &known), known.class)
+        });
+        let node = case.node.as_ref().and_then(|node| node.embodied.as_ref());
+        let node_footprint = node.map(|embodied| {
+            let known = case.node_value(&embodied.footprint, embodied.source.as_deref());
+            (inputs.add("embodied: one node without accelerators", "g", &known), known.class)
+        });
+        let lifetime = node.map(|embodied| {
+            inputs.add("embodied: years in service", "s", &case.node_value(&embodied.lifetime, embodied.source.as_deref()))
+        });
+        let offers = case.offers.iter().map(|offer| (inputs.add(&format!("price: {}", offer.name), "USD/h", &offer.price), offer.price.class));
+        let offers = offers.collect();
+        let own = case.own.as_ref().map(|own| {
+            [
+                inputs.add("own: purchase of one accelerator", "USD", &own.purchase),
+                inputs.add("own: years in service", "s", &own.lifetime),
+                inputs.add("own: electricity", "USD/kWh", &own.tariff),
+            ]
+        });
+        Self {
+            name: case.name.clone(),
+            accelerators: case.accelerators as f64,
+            nodes,
+            model,
+            anchor,
+            pue: inputs.add("site: PUE", "", &case.site.pue),
+            intensity: with_class(inputs, "site: carbon intensity, location-based", "g/kWh", &case.site.intensity),
+            market: with_class(inputs, "site: carbon intensity, market-based", "g/kWh", &case.site.market_intensity),
+            wue: with_class(inputs, "site: water on site", "L/kWh", &case.site.wue),
+            water: with_class(inputs, "site: water at the power plant", "L/kWh", &case.site.water_intensity),
+            offers,
+            own,
+            carbon_price: case.carbon_price.as_ref().map(|price| inputs.add("price: carbon", "USD/t", price)),
+            utilisation: inputs.add("embodied: share of service life at work", "", &case.utilisation),
+            accelerator_footprint,
+            node_footprint,
+            lifetime,
+            why_no_power,
+        }
+    }
+
+    /// What the time and power model says, if the case has one.
+    pub(super) fn modelled(&self, row: &[f64]) -> Option<Modelled> {
+        self.model.as_ref().map(|model| model.evaluate(row, self.accelerators, self.nodes))
+    }
+
+    /// Duration and IT power: an anchor's own, an anchor scaled by the ratio of modelled runs, or the model's.
+    fn time_and_power(&self, row: &[f64], baseline: Option<&Modelled>) -> (f64, Option<f64>) {
+        let own = self.modelled(row);
+        match (&self.anchor, own, baseline) {
+            (Some(anchor), _, _) if anchor.own => (anchor.duration.of(row), anchor.power.map(|power| power.of(row))),
+            (Some(anchor), Some(own), Some(baseline)) => {
+                let ratio = own.power.zip(baseline.power).map(|(own, baseline)| own / baseline);
+                let power = anchor.power.zip(ratio).map(|(power, ratio)| power.of(row) * ratio);
+                (anchor.duration.of(row) * own.duration / baseline.duration, power)
+            }
+            (Some(anchor), _, _) => (anchor.duration.of(row), anchor.power.map(|power| power.of(row))),
+            (None, Some(own), _) => (own.duration, own.power),
+            (None, None, _) => (0.0, None),
+        }
+    }
+
+    /// Every metric at one set of input values.
+    pub(super) fn outcome(&self, row: &[f64], baseline: Option<&Modelled>) -> Outcome {
+        let mut out = Outcome::default();
+        let (duration, power) = self.time_and_power(row, baseline);
+        let time = Seconds::new(duration);
+        out.set(Metric::Duration, duration);
+        out.set(Metric::AcceleratorHours, time.hours() * self.accelerators);
+        let it = power.map(|power| Watts::new(power) * time);
+        let facility_anchor = self.anchor.as_ref().is_some_and(|anchor| anchor.facility);
+        let pue = self.pue.of(row);
+        let (it, facility) = match (it, facility_anchor) {
+            (Some(energy), true) => (Some(energy / pue), Some(energy)),
+            (it, _) => (it, it.map(|energy| impact::facility_energy(energy, pue))),
+        };
+        let operational = facility.zip(self.intensity).map(|(e, (g, _))| impact::operational(e, GramsCo2ePerKwh::new(g.of(row))));
+        let market = facility.zip(self.market).map(|(e, (g, _))| impact::operational(e, GramsCo2ePerKwh::new(g.of(row))));
+        let embodied = self.embodied(row, time);
+        out.set_option(Metric::Energy, facility.map(Joules::value));
+        out.set_option(Metric::Operational, operational.map(GramsCo2e::value));
+        out.set_option(Metric::Market, market.map(GramsCo2e::value));
+        out.set_option(Metric::Embodied, embodied.map(GramsCo2e::value));
+        out.set_option(Metric::Total, sum(operational.map(GramsCo2e::value), embodied.map(GramsCo2e::value)));
+        let on_site = it.zip(self.wue).map(|(e, (w, _))| impact::water_on_site(e, LitresPerKwh::new(w.of(row))).value());
+        let off_site = facility.zip(self.water).map(|(e, (w, _))| impact::water_off_site(e, LitresPerKwh::new(w.of(row))).value());
+        out.set_option(Metric::Water, sum(on_site, off_site));
+        self.costs(row, time, facility, operational, &mut out);
+        out
+    }
+
+    fn embodied(&self, row: &[f64], time: Seconds) -> Option<GramsCo2e> {
+        let lifetime = Seconds::new(self.lifetime?.of(row));
+        let accelerators = self.accelerator_footprint.map(|(g, _)| g.of(row) * self.accelerators);
+        let nodes = self.node_footprint.map(|(g, _)| g.of(row) * self.nodes);
+        let footprint = GramsCo2e::new(sum(accelerators, nodes)?);
+        Some(impact::embodied(footprint, time, lifetime, self.utilisation.of(row)))
+    }
+
+    fn costs(&self, row: &[f64], time: Seconds, facility: Option<Joules>, operational: Option<GramsCo2e>, out: &mut Outcome) {
+        let carbon = match (self.carbon_price, operational) {
+            (None, _) => Some(0.0),
+            (Some(price), Some(grams)) => Some(impact::carbon_cost(grams, DollarsPerTonne::new(price.of(row))).value()),
+            (Some(_), None) => None,
+        };
+        let rents = self.offers.iter().map(|(price, _)| impact::rent(time, self.accelerators, DollarsPerHour::new(price.of(row))).value());
+        let own = self.own.as_ref().zip(facility).map(|([purchase, lifetime, tariff], energy)| {
+            let purchase = Dollars::new(purchase.of(row)) * self.accelerators;
+            let life = Seconds::new(lifetime.of(row));
+            impact::ownership(purchase, time, life, self.utilisation.of(row), energy, DollarsPerKwh::new(tariff.of(row))).value()
+        });
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        for cost in rents.chain(own) {
+            low = low.min(cost);
+            high = high.max(cost);
+        }
+        if let (true, Some(carbon)) = (low.is_finite(), carbon) {
+            out.set(Metric::CostLow, low + carbon);
+            out.set(Metric::CostHigh, high + carbon);
+            out.set(Metric::Cost, 0.5 * (low + high) + carbon);
+        }
+    }
+
+    /// The class of a metric: the weakest of what it rests on.
+    pub(super) fn class(&self, metric: Metric) -> Class {
+        let time = match &self.anchor {
+            Some(anchor) if anchor.own || self.model.is_none() => anchor.class,
+            Some(anchor) => anchor.class.max(Class::Modelled),
+            None => Class::Modelled,
+        };
+        let of = |input: &Option<(Handle, Class)>| input.map_or(Class::Measured, |(_, class)| class);
+        let embodied = of(&self.accelerator_footprint).max(of(&self.node_footprint));
+        match metric {
+            Metric::Duration | Metric::AcceleratorHours | Metric::Energy => time,
+            Metric::Operational => time.max(of(&self.intensity)),
+            Metric::Market => time.max(of(&self.market)),
+            Metric::Embodied => time.max(embodied),
+            Metric::Total => time.max(of(&self.intensity)).max(embodied),
+            Metric::Water => time.max(of(&self.wue)).max(of(&self.water)),
+            Metric::Cost | Metric::CostLow | Metric::CostHigh => self.offers.iter().map(|(_, class)| *class).fold(time, Class::max),
+        }
+    }
+
+    /// What a total lacks, by name; an empty list if it is whole.
+    pub(super) fn lacks(&self, metric: Metric) -> Vec<&'static str> {
+        let mut out = Vec::new();
+        let mut need = |there: bool, name: &'static str| {
+            if !there {
+                out.push(name);
+            }
+        };
+        match metric {
+            Metric::Total | Metric::Embodied => {
+                if metric == Metric::Total {
+                    need(self.intensity.is_some() && self.has_power(), "operational");
+                }
+                need(self.accelerator_footprint.is_some() && self.lifetime.is_some(), "embodied accelerators");
+                need(self.node_footprint.is_some() && self.lifetime.is_some(), "embodied nodes");
+            }
+            Metric::Water => {
+                need(self.wue.is_some(), "water on site");
+                need(self.water.is_some(), "water at the power plant");
+            }
+            Metric::Energy if self.model.as_ref().is_some_and(|model| model.overhead.is_none()) && self.anchor.is_none() => {
+                need(false, "node overhead");
+            }
+            _ => {}
+        }
+        out
+    }
+
+    fn has_power(&self) -> bool {
+        let modelled = self.model.as_ref().is_some_and(|model| model.power.is_some());
+        match &self.anchor {
+            Some(anchor) if anchor.own => anchor.power.is_some(),
+            Some(anchor) => anchor.power.is_some() && (modelled || self.model.is_none()),
+            None => modelled,
+        }
+    }
+
+    /// What cannot be said of this case, and what would say it.
+    pub(super) fn missing(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        if !self.has_power() {
+            out.push(format!("energy, and all that follows from it: {}", self.why_no_power));
+        }
+        if self.intensity.is_none() {
+            out.push("operational CO2e: no grid (set site.grid, site.cloud_region or site.carbon_intensity)".into());
+        }
+        if self.lifetime.is_none() || (self.accelerator_footprint.is_none() && self.node_footprint.is_none()) {
+            out.push("embodied CO2e: no footprint or years in service (set hardware.node)".into());
+        }
+        if self.wue.is_none() {
+            out.push("water on site: set site.wue or site.cloud_region".into());
+        }
+        if self.water.is_none() {
+            out.push("water at the power plant: set site.grid to a country, or site.water_intensity".into());
+        }
+        if self.offers.is_empty() && self.own.is_none() {
+            out.push("cost: no price (set price.offers or price.own)".into());
+        }
+        out
+    }
+}
+
+/// The sum of what is there; nothing if neither is.
+fn sum(left: Option<f64>, right: Option<f64>) -> Option<f64> {
+    match (left, right) {
+        (None, None) => None,
+        (left, right) => Some(left.unwrap_or_default() + right.unwrap_or_default()),
+    }
+}
+
+impl TimeModel {
+    fn new(case: &Case, inputs: &mut Inputs) -> Option<Self> {
+        let (device, training) = (case.accelerator.as_ref()?, case.training.as_ref()?);
+        if case.phases.is_empty() {
+            return None;
+        }
+        let parameters = &case.performance;
+        let precision = training.precision;
+        let peak = device.peak.at(precision)?;
+        let per_node = case.node.as_ref().map_or(u64::MAX, |node| node.accelerators_per_node);
+        let crosses = case.accelerators > per_node;
+        let node_network = case.node.as_ref().and_then(|node| node.network.as_ref()).filter(|_| crosses);
+        let link = device.link.as_ref().and_then(|link| link.bandwidth_one_way.as_ref().map(|b| case.device_value(b, link.source.as_deref())));
+        let efficiency = parameters.matmul_efficiency(device, precision);
+        let efficiency_name = if precision == Precision::Fp32 { "device: efficiency of fp32 products" } else { "device: efficiency of products" };
+        let power = device.power.as_ref().map(|power| PowerHandles {
+            limit: inputs.add("device: power limit", "W", &case.device_value(&power.limit, power.source.as_deref())),
+            idle: match &power.idle {
+                Some(idle) => inputs.add("device: idle power", "W", &case.device_value(idle, power.source.as_deref())),
+                None => inputs.add("device: idle share of limit", "", &case.parameter(&parameters.power.idle_share_of_limit)),
+            },
+            idle_is_share: power.idle.is_none(),
+            compute_bound: inputs.add("device: power of products", "", &case.parameter(&parameters.power.compute_bound)),
+            memory_bound: inputs.add("device: power of memory traffic", "", &case.parameter(&parameters.power.memory_bound)),
+        });
+        let host_floor = (training.framework == Framework::Eager)
+            .then(|| inputs.add("device: host floor of a layer", "s", &case.parameter(&parameters.host.floor_per_layer)));
+        Some(Self {
+            phases: case.phases.iter().map(|phase| (phase.work.clone(), phase.steps)).collect(),
+            peak: inputs.add("device: peak", "FLOP/s", &case.device_value(peak, device.peak.source.as_deref())),
+            bandwidth: inputs.add("device: memory bandwidth", "B/s", &case.device_value(&device.memory.bandwidth, device.memory.source.as_deref())),
+            matmul_efficiency: inputs.add(efficiency_name, "", &case.parameter(&efficiency)),
+            memory_efficiency: inputs.add("device: efficiency of memory", "", &case.parameter(&parameters.memory.efficiency)),
+            saturation: inputs.add("device: saturation time of a product", "s", &case.parameter(&parameters.matmul.saturation_time)),
+            launch: inputs.add("device: launch", "s", &case.parameter(&parameters.launch.overhead)),
+            host_floor,
+            link: link.as_ref().map(|link| inputs.add("device: link", "B/s", link)),
+            network: node_network
+                .map(|network| inputs.add("node: network", "B/s", &case.node_value(&network.bandwidth_one_way, network.source.as_deref()))),
+            collective_efficiency: inputs.add("network: efficiency", "", &case.parameter(&parameters.collective.efficiency)),
+            half_message: inputs.add("network: half-bandwidth message", "B", &case.parameter(&parameters.collective.half_message)),
+            hop: inputs.add("network: hop", "s", &case.parameter(&parameters.collective.latency)),
+            overlap: inputs.add("network: overlap with backward", "", &case.parameter(&parameters.collective.overlap)),
+            power,
+            overhead: case
+                .node
+                .as_ref()
+                .map(|node| inputs.add("node: power beside accelerators", "W", &case.node_value(&node.overhead.power, node.overhead.source.as_deref()))),
+        })
+    }
+
+    fn rates(&self, row: &[f64], accelerators: f64) -> Rates {
+        let narrowest = [self.link, self.network].into_iter().flatten().map(|handle| handle.of(row)).fold(f64::INFINITY, f64::min);
+        Rates {
+            matmul: self.peak.of(row) * self.matmul_efficiency.of(row),
+            saturation: self.saturation.of(row),
+            bandwidth: self.bandwidth.of(row) * self.memory_efficiency.of(row),
+            launch: self.launch.of(row),
+            host_floor: self.host_floor.map_or(0.0, |floor| floor.of(row)),
+            link: narrowest * self.collective_efficiency.of(row),
+            half_message: if narrowest.is_finite() { self.half_message.of(row) } else { 0.0 },
+            hop: self.hop.of(row),
+            overlap: self.overlap.of(row),
+            ring: accelerators,
+        }
+    }
+
+    fn evaluate(&self, row: &[f64], accelerators: f64, nodes: f64) -> Modelled {
+        let rates = self.rates(row, accelerators);
+        let power = self.power.as_ref().map(|power| {
+            let limit = Watts::new(power.limit.of(row));
+            let idle = if power.idle_is_share { limit * power.idle.of(row) } else { Watts::new(power.idle.of(row)) };
+            PowerRates { idle, limit, compute_bound: power.compute_bound.of(row), memory_bound: power.memory_bound.of(row) }
+        });
+        let (mut duration, mut energy) = (0.0, 0.0);
+        for (work, steps) in &self.phases {
+            let time = step_time(work, &rates).total();
+            match &power {
+                Some(power) => {
+                    let (time, joules) = step_energy(work, time, &rates, power);
+                    duration += steps * time.value();
+                    energy += steps * joules.value();
+                }
+                None => duration += steps * time.value(),
+            }
+        }
+        let overhead = self.overhead.map_or(0.0, |overhead| overhead.of(row)) * nodes;
+        Modelled { duration, power: power.is_some().then(|| accelerators * energy / duration + overhead) }
+    }
+
+    /// The rates at central values, for a breakdown.
+    pub(super) fn central_rates(&self, row: &[f64], accelerators: f64) -> Rates {
+        self.rates(row, accelerators)
+    }
+}
+
+/// The rates of a case at central values, if it has a time model.
+pub(super) fn rates_of(case: &Case) -> Option<Rates> {
+    let mut inputs = Inputs::default();
+    let model = TimeModel::new(case, &mut inputs)?;
+    Some(model.central_rates(&inputs.centre(), case.accelerators as f64))
+}

@@ -1,0 +1,490 @@
+//! Results of a scenario as plain values.
+
+use super::compile::rates_of;
+use super::inputs::InputValue;
+use crate::ledger::Work;
+use crate::numeric::Interval;
+use crate::perf::{Rates, StepTime, StepWork, step_time};
+use crate::scenario::{Case, Published, Quantity, Settings};
+use crate::source::Class;
+use crate::training::{Checkpointing, PhaseWork, fitting};
+use crate::units::{Bytes, Seconds};
+
+/// What is estimated of a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metric {
+    /// Wall-clock time, s.
+    Duration,
+    /// Accelerators times hours.
+    AcceleratorHours,
+    /// Energy at the facility's meter, J.
+    Energy,
+    /// Location-based emissions of the electricity, g.
+    Operational,
+    /// Market-based emissions of the electricity, g.
+    Market,
+    /// Share of the hardware's making, g.
+    Embodied,
+    /// Location-based operational and embodied, g.
+    Total,
+    /// Water on site and at the plant, L.
+    Water,
+    /// Middle of the offers, USD.
+    Cost,
+    /// Cheapest offer, USD.
+    CostLow,
+    /// Dearest offer, USD.
+    CostHigh,
+}
+
+impl Metric {
+    /// Every metric.
+    pub const ALL: [Self; 11] = [
+        Self::Duration, Self::AcceleratorHours, Self::Energy, Self::Operational, Self::Market, Self::Embodied, Self::Total,
+        Self::Water, Self::Cost, Self::CostLow, Self::CostHigh,
+    ];
+}
+
+/// Every metric at one set of inputs; what cannot be said is not there.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Outcome([Option<f64>; Metric::ALL.len()]);
+
+impl Outcome {
+    pub(super) fn get(&self, metric: Metric) -> Option<f64> {
+        self.0[metric as usize]
+    }
+
+    pub(super) fn set(&mut self, metric: Metric, value: f64) {
+        self.0[metric as usize] = Some(value);
+    }
+
+    pub(super) fn set_option(&mut self, metric: Metric, value: Option<f64>) {
+        self.0[metric as usize] = value;
+    }
+}
+
+/// A metric with its interval.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Estimated {
+    /// What it is.
+    pub metric: Metric,
+    /// Central value and interval, in base units.
+    pub interval: Interval,
+    /// How it came to be.
+    pub class: Class,
+    /// Components that it lacks, by name.
+    pub lacks: Vec<&'static str>,
+}
+
+/// Where the time of a phase's step goes, at central values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PhaseResult {
+    /// Positions of a sequence.
+    pub sequence_length: u64,
+    /// Optimizer steps.
+    pub steps: f64,
+    /// Sequences that one accelerator runs at once.
+    pub micro_batch: u64,
+    /// Time of a step.
+    pub step: StepTime,
+    /// Share of the step in products with trained matrices.
+    pub linear_share: f64,
+    /// Share of the step in products that mix positions.
+    pub mixing_share: f64,
+    /// Share of the step in element-wise kernels.
+    pub elementwise_share: f64,
+    /// Executed FLOPs of products in a step of one accelerator.
+    pub flops: f64,
+    /// Bytes moved in a step of one accelerator.
+    pub bytes: f64,
+}
+
+/// Whether a step fits the device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MemoryFit {
+    /// Memory that the model's step takes.
+    pub model: Bytes,
+    /// With the framework's overhead.
+    pub needed: Bytes,
+    /// What the device has.
+    pub capacity: Bytes,
+    /// What would fit, if this does not.
+    pub instead: Vec<String>,
+}
+
+impl MemoryFit {
+    /// Whether it fits.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        self.needed <= self.capacity
+    }
+}
+
+/// One case's results.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CaseResult {
+    /// Its name.
+    pub name: String,
+    /// The sweep's value, in a sweep.
+    pub at: Option<f64>,
+    /// Metrics that can be said.
+    pub metrics: Vec<Estimated>,
+    /// Savings against the baseline, percent, from paired draws.
+    pub savings_percent: Vec<(Metric, Interval)>,
+    /// Share of draws in which a saving is above the scenario's mark.
+    pub share_above_mark: Vec<(Metric, f64)>,
+    /// What cannot be said, and why.
+    pub missing: Vec<String>,
+    /// Its phases.
+    pub phases: Vec<PhaseResult>,
+    /// Its largest phase in memory.
+    pub memory: Option<MemoryFit>,
+    /// Trained parameters.
+    pub parameters: Option<f64>,
+    /// Name of the model.
+    pub model: Option<String>,
+    /// Name of the accelerator.
+    pub accelerator: Option<String>,
+    /// How many.
+    pub accelerators: u64,
+    /// Names of the offers behind the cost.
+    pub offers: Vec<String>,
+    /// What a reader should know.
+    pub notes: Vec<String>,
+}
+
+/// How far one input moves the saving of the first variant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Swing {
+    /// The input.
+    pub input: String,
+    /// The variant.
+    pub variant: String,
+    /// Saving in percent with the input at its 5 % and its 95 % point.
+    pub ends: [f64; 2],
+}
+
+/// From where a saving passes the mark.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ThresholdResult {
+    /// The metric.
+    pub metric: Metric,
+    /// The largest value of the key that still saves more than the mark; none if no value does.
+    pub value: Option<u64>,
+}
+
+/// A published figure and ours.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PublishedCheck {
+    /// The figure that was printed.
+    pub published: Published,
+    /// Ours, in its unit.
+    pub computed: Option<f64>,
+}
+
+impl PublishedCheck {
+    /// Digits after the point in the printed figure.
+    #[must_use]
+    pub fn decimals(&self) -> usize {
+        self.published.printed.split_once('.').map_or(0, |(_, digits)| digits.len())
+    }
+
+    /// The printed figure as a number.
+    #[must_use]
+    pub fn printed(&self) -> f64 {
+        self.published.printed.replace(',', "").parse().unwrap_or(f64::NAN)
+    }
+
+    /// Whether ours rounds to the printed digits.
+    #[must_use]
+    pub fn same_digits(&self) -> bool {
+        let scale = 10_f64.powi(self.decimals() as i32);
+        self.computed.is_some_and(|ours| (ours * scale).round() == (self.printed() * scale).round())
+    }
+
+    /// Ours above the printed one, percent.
+    #[must_use]
+    pub fn difference_percent(&self) -> Option<f64> {
+        self.computed.map(|ours| 100.0 * (ours / self.printed() - 1.0))
+    }
+}
+
+/// Results of a scenario.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Results {
+    /// The question.
+    pub title: String,
+    /// What a reader should know.
+    pub description: Option<String>,
+    /// Name of the baseline.
+    pub baseline: String,
+    /// Number of draws.
+    pub draws: usize,
+    /// Seed.
+    pub seed: u64,
+    /// The key that the sweep varies.
+    pub sweep_key: Option<String>,
+    /// Baseline and variants, point by point.
+    pub cases: Vec<CaseResult>,
+    /// Inputs of the first point.
+    pub inputs: Vec<InputValue>,
+    /// What moves the first variant's saving, largest first.
+    pub swings: Vec<Swing>,
+    /// The mark, its key and where it is passed.
+    pub threshold: Option<(String, f64, u64)>,
+    /// Where the mark is passed, by metric.
+    pub thresholds: Vec<ThresholdResult>,
+    /// Published figures beside ours.
+    pub published: Vec<PublishedCheck>,
+    /// Sources of the published figures, by key.
+    pub sources: Vec<(String, String)>,
+    /// What a reader should know of the results.
+    pub notes: Vec<String>,
+}
+
+impl Results {
+    pub(super) fn of(settings: &Settings) -> Self {
+        Self {
+            title: settings.title.clone(),
+            description: settings.description.clone(),
+            baseline: settings.baseline.clone(),
+            draws: settings.draws,
+            seed: settings.seed,
+            sweep_key: settings.sweep.as_ref().map(|sweep| sweep.key.clone()),
+            cases: Vec::new(),
+            inputs: Vec::new(),
+            swings: Vec::new(),
+            threshold: settings.threshold.as_ref().map(|t| (t.key.clone(), t.saving_percent, t.low)),
+            thresholds: Vec::new(),
+            published: Vec::new(),
+            sources: settings.sources.iter().map(|(key, source)| (key.clone(), format!("{} ({})", source.citation, source.year))).collect(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Says how much of an anchored baseline the model explains.
+    pub(super) fn note_anchor(&mut self, cases: &[Case], modelled: Option<f64>) {
+        let anchored = cases.first().and_then(|case| case.anchor.as_ref()).filter(|anchor| !anchor.own);
+        if let (Some(anchor), Some(modelled)) = (anchored, modelled) {
+            let stated = anchor.duration.distribution.centre();
+            self.notes.push(format!(
+                "The anchor states {}; the time model alone would say {} for the same run ({:.0} %). Variants scale the anchor by the ratio of \
+                 modelled runs, so they take the unexplained part to shrink alike.",
+                Seconds::new(stated),
+                Seconds::new(modelled),
+                100.0 * modelled / stated
+            ));
+        }
+    }
+
+    pub(super) fn check_published(&mut self, settings: &Settings) {
+        for published in &settings.published {
+            let case = self.cases.iter().find(|case| case.name == published.case);
+            let metric = match published.quantity {
+                Quantity::Energy => Metric::Energy,
+                Quantity::Co2e => Metric::Operational,
+                Quantity::Co2eMarket => Metric::Market,
+                Quantity::CostLow => Metric::CostLow,
+                Quantity::CostHigh => Metric::CostHigh,
+                Quantity::Duration => Metric::Duration,
+            };
+            let value = case.and_then(|case| case.central(metric));
+            let computed = value.zip(metric.unit_size(&published.unit)).map(|(value, size)| value / size);
+            self.published.push(PublishedCheck { published: published.clone(), computed });
+        }
+    }
+}
+
+impl Metric {
+    /// The size of a unit in this metric's base unit.
+    #[must_use]
+    pub fn unit_size(self, unit: &str) -> Option<f64> {
+        use crate::units::{Dollars, GramsCo2e, Joules, Litres, Quantity as _};
+        match self {
+            Self::Duration => Seconds::unit(unit),
+            Self::AcceleratorHours => (unit == "h").then_some(1.0),
+            Self::Energy => Joules::unit(unit),
+            Self::Operational | Self::Market | Self::Embodied | Self::Total => GramsCo2e::unit(unit),
+            Self::Water => Litres::unit(unit),
+            Self::Cost | Self::CostLow | Self::CostHigh => Dollars::unit(unit),
+        }
+    }
+}
+
+impl CaseResult {
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_string(),
+            at: None,
+            metrics: Vec::new(),
+            savings_percent: Vec::new(),
+            share_above_mark: Vec::new(),
+            missing: Vec::new(),
+            phases: Vec::new(),
+            memory: None,
+            parameters: None,
+            model: None,
+            accelerator: None,
+            accelerators: 0,
+            offers: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// A metric, if it can be said.
+    #[must_use]
+    pub fn metric(&self, metric: Metric) -> Option<&Estimated> {
+        self.metrics.iter().find(|estimated| estimated.metric == metric)
+    }
+
+    /// A metric's central value.
+    #[must_use]
+    pub fn central(&self, metric: Metric) -> Option<f64> {
+        self.metric(metric).map(|estimated| estimated.interval.value)
+    }
+
+    /// The saving of a metric.
+    #[must_use]
+    pub fn saving(&self, metric: Metric) -> Option<Interval> {
+        self.savings_percent.iter().find(|(other, _)| *other == metric).map(|(_, interval)| *interval)
+    }
+
+    /// Offers are choices, not chances: the cost's interval reaches from the cheapest to the dearest.
+    pub(super) fn join_offers(&mut self) {
+        let end = |case: &Self, metric| case.metric(metric).map(|estimated| estimated.interval);
+        let (low, high) = (end(self, Metric::CostLow), end(self, Metric::CostHigh));
+        if let (Some(low), Some(high), Some(cost)) = (low, high, self.metrics.iter_mut().find(|e| e.metric == Metric::Cost)) {
+            cost.interval.low = low.low;
+            cost.interval.high = high.high;
+        }
+    }
+
+    /// Adds what does not depend on draws.
+    pub(super) fn describe(&mut self, case: &Case) {
+        self.model = case.model.as_ref().map(|model| model.name.clone());
+        self.accelerator = case.accelerator.as_ref().map(|device| device.name.clone());
+        self.accelerators = case.accelerators;
+        self.parameters = case.phases.first().map(|phase| phase.ledger.parameters());
+        self.offers = case.offers.iter().map(|offer| offer.name.clone()).chain(case.own.as_ref().map(|_| "own".to_string())).collect();
+        if let Some(rates) = rates_of(case) {
+            let recompute = case.training.as_ref().is_some_and(|training| training.checkpointing == Checkpointing::Full);
+            self.phases = case.phases.iter().map(|phase| PhaseResult::of(phase, &rates, recompute)).collect();
+        }
+        self.memory = memory_fit(case);
+        if let Some(model) = case.model.as_ref().filter(|model| model.linear.is_low_rank()) {
+            let limit = model.break_even_rank();
+            if model.linear.rank.is_some_and(|rank| rank >= limit) {
+                self.notes.push(format!("every layer stays dense: from rank {limit} on, two factors cost more than one matrix"));
+            }
+        }
+        if let (Some(training), Some(memory)) = (&case.training, &self.memory) {
+            if !memory.fits() {
+                let instead = if memory.instead.is_empty() { "a device with more memory".to_string() } else { memory.instead.join("; ") };
+                self.notes.push(format!(
+                    "does not fit: needs {} of {} at {}; what would: {instead}",
+                    memory.needed,
+                    memory.capacity,
+                    training.precision.word()
+                ));
+            }
+        }
+    }
+}
+
+impl PhaseResult {
+    fn of(phase: &PhaseWork, rates: &Rates, recompute: bool) -> Self {
+        let step = step_time(&phase.work, rates);
+        let share = |kind: Work| {
+            let work = StepWork::new(phase.ledger.kernels(recompute).filter(|kernel| kernel.work == kind), phase.accumulation);
+            step_time(&work, rates).total() / step.total()
+        };
+        Self {
+            sequence_length: phase.sequence_length,
+            steps: phase.steps,
+            micro_batch: phase.micro_batch,
+            step,
+            linear_share: share(Work::Linear),
+            mixing_share: share(Work::Mixing),
+            elementwise_share: share(Work::Elementwise),
+            flops: phase.work.flops().value(),
+            bytes: phase.work.bytes().value(),
+        }
+    }
+}
+
+fn memory_fit(case: &Case) -> Option<MemoryFit> {
+    let (device, training, model) = (case.accelerator.as_ref()?, case.training.as_ref()?, case.model.as_ref()?);
+    let overhead = &case.performance.memory_overhead;
+    let (context, fragmentation) = (overhead.context.centre(), overhead.fragmentation.centre().value());
+    let capacity = device.memory.capacity.centre();
+    let largest = case.phases.iter().max_by(|a, b| a.memory.peak().value().total_cmp(&b.memory.peak().value()))?;
+    let needed = largest.memory.with_overhead(context, fragmentation);
+    let instead = if needed <= capacity {
+        Vec::new()
+    } else {
+        fitting(training, model, largest.sequence_length, largest.micro_batch, |memory| memory.with_overhead(context, fragmentation) <= capacity)
+    };
+    Some(MemoryFit { model: largest.memory.peak(), needed, capacity, instead })
+}
+
+impl Results {
+    /// Where two cases of a sweep change places, in time of a step and in memory, as sentences.
+    #[must_use]
+    pub fn crossings(&self) -> Vec<String> {
+        let mut names: Vec<&str> = Vec::new();
+        for case in &self.cases {
+            if case.at.is_some() && !names.contains(&case.name.as_str()) {
+                names.push(&case.name);
+            }
+        }
+        let step = |case: &CaseResult| case.phases.first().map(|phase| phase.step.total().value());
+        let memory = |case: &CaseResult| case.memory.as_ref().map(|memory| memory.needed.value());
+        let measures: [(&str, &str, &dyn Fn(&CaseResult) -> Option<f64>); 2] = [("time", "slower", &step), ("memory", "larger", &memory)];
+        let mut out = Vec::new();
+        for (word, worse, measure) in measures {
+            for (index, first) in names.iter().enumerate() {
+                for second in &names[index + 1..] {
+                    let series = |name: &str| -> Vec<(f64, f64)> {
+                        self.cases.iter().filter(|case| case.name == name).filter_map(|case| Some((case.at?, measure(case)?))).collect()
+                    };
+                    for (at, sign) in crossing(&series(first), &series(second)) {
+                        let (over, under) = if sign > 0.0 { (first, second) } else { (second, first) };
+                        let key = self.sweep_key.as_deref().unwrap_or_default();
+                        let key = key.rsplit('.').next().unwrap_or_default().replace('_', " ");
+                        out.push(format!("{word}: {over} becomes {worse} than {under} at a {key} of about {}", crate::units::significant(at.round())));
+                    }
+                }
+            }
+        }
+        out
+    }
+}
+
+/// Where two series on the same points cross: the point, by linear interpolation of the log ratio over the log of the
+/// key, and the sign of the first over the second beyond it.
+fn crossing(first: &[(f64, f64)], second: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let ratio: Vec<(f64, f64)> = first.iter().zip(second).map(|(a, b)| (a.0, (a.1 / b.1).ln())).collect();
+    ratio
+        .windows(2)
+        .filter(|pair| pair[0].1 * pair[1].1 < 0.0 && pair[0].0 > 0.0)
+        .map(|pair| {
+            let share = pair[0].1 / (pair[0].1 - pair[1].1);
+            ((pair[0].0.ln() + share * (pair[1].0.ln() - pair[0].0.ln())).exp(), pair[1].1.signum())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_cross_where_their_ratio_is_one() {
+        let points = [64.0, 128.0, 256.0];
+        let first: Vec<(f64, f64)> = points.iter().map(|x| (*x, x * x)).collect();
+        let second: Vec<(f64, f64)> = points.iter().map(|x| (*x, 100.0 * x)).collect();
+        let found = crossing(&first, &second);
+        assert_eq!(found.len(), 1);
+        assert!((found[0].0 - 100.0).abs() < 1e-9 && found[0].1 > 0.0);
+    }
+}

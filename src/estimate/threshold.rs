@@ -1,0 +1,38 @@
+//! From which value of a key a saving passes a mark: bisection at central values.
+
+use std::collections::BTreeMap;
+
+use super::central_savings;
+use super::results::{Metric, ThresholdResult};
+use crate::document::{Diagnostic, Resolver};
+use crate::scenario::{Scenario, Threshold};
+
+/// The metrics that are asked.
+const ASKED: [Metric; 4] = [Metric::Duration, Metric::Energy, Metric::Operational, Metric::Cost];
+
+/// The largest value of the key, between its bounds, at which each metric's saving is above the mark. Savings must
+/// fall as the key rises, as they do with a rank.
+pub(super) fn find(scenario: &Scenario, resolver: &mut Resolver<'_>, wanted: &Threshold) -> Result<Vec<ThresholdResult>, Diagnostic> {
+    let baseline = scenario.case(resolver, &scenario.settings.baseline, &[])?;
+    let mut seen: BTreeMap<u64, Vec<(Metric, f64)>> = BTreeMap::new();
+    let mut above = |resolver: &mut Resolver<'_>, value: u64, metric: Metric| -> Result<Option<bool>, Diagnostic> {
+        if !seen.contains_key(&value) {
+            let over = scenario.set(&wanted.key, value as f64)?;
+            let case = scenario.case(resolver, &scenario.settings.baseline, &[over])?;
+            seen.insert(value, central_savings(&baseline, &case));
+        }
+        let saving = seen[&value].iter().find(|(other, _)| *other == metric).map(|(_, saving)| *saving);
+        Ok(saving.map(|saving| saving > wanted.saving_percent))
+    };
+    let mut out = Vec::new();
+    for metric in ASKED {
+        let Some(lowest) = above(resolver, wanted.low, metric)? else { continue };
+        let (mut low, mut high) = (wanted.low, wanted.high);
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            if above(resolver, middle, metric)? == Some(true) { low = middle } else { high = middle - 1 }
+        }
+        out.push(ThresholdResult { metric, value: lowest.then_some(low) });
+    }
+    Ok(out)
+}

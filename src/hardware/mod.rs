@@ -1,0 +1,22 @@
+//! Accelerators, the nodes around them, and the parameters that a calibration holds.
+
+mod accelerator;
+mod check;
+mod node;
+mod performance;
+
+pub use accelerator::{Accelerator, Power, Precision};
+pub use check::{Finding, Severity};
+pub use node::NodeProfile;
+pub use performance::Performance;
+
+use std::collections::BTreeMap;
+
+use crate::numeric::Estimate;
+use crate::source::{Class, Source};
+
+/// The class of a value: its own, its source's, or its section's source's.
+pub(crate) fn class_of<Q>(value: &Estimate<Q>, section: Option<&str>, sources: &BTreeMap<String, Source>) -> Class {
+    let source = value.source.as_deref().or(section).and_then(|key| sources.get(key));
+    value.class.or(source.map(|source| source.class)).unwrap_or(Class::Assumed)
+}

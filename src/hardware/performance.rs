@@ -1,0 +1,149 @@
+//! The parameters of the time and power model of a device: class defaults, or a calibration in their place.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::accelerator::{Accelerator, Precision};
+use super::class_of;
+use crate::document::{Diagnostic, Node};
+use crate::numeric::{Distribution, Estimate};
+use crate::source::{Class, Source};
+use crate::units::{Bytes, Ratio, Seconds};
+
+/// Parameters of the time and power model.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Performance {
+    /// Version of the file format, 1.
+    pub schema: u32,
+    /// What these parameters are of.
+    pub name: String,
+    /// How they came to be.
+    #[serde(default)]
+    pub notes: Option<String>,
+    /// Matrix products.
+    pub matmul: Matmul,
+    /// Device memory.
+    pub memory: MemoryEfficiency,
+    /// Kernel launches.
+    pub launch: Launch,
+    /// The host that launches them.
+    pub host: Host,
+    /// Collectives.
+    pub collective: Collective,
+    /// Power while kernels run.
+    pub power: KernelPower,
+    /// Memory that the model does not ask for.
+    pub memory_overhead: MemoryOverhead,
+    /// Sources by key.
+    pub sources: BTreeMap<String, Source>,
+}
+
+/// Matrix products: rate = peak x efficiency x F / (F + peak x efficiency x saturation_time), F the FLOPs of one.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Matmul {
+    /// Share of the dense peak that large products reach on tensor units.
+    pub efficiency: Estimate<Ratio>,
+    /// The same on vector units.
+    pub efficiency_fp32: Estimate<Ratio>,
+    /// Time that a product takes beyond its FLOPs at the full rate.
+    pub saturation_time: Estimate<Seconds>,
+}
+
+/// Device memory.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryEfficiency {
+    /// Share of the bandwidth that element-wise kernels reach.
+    pub efficiency: Estimate<Ratio>,
+}
+
+/// Kernel launches.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Launch {
+    /// Time of one.
+    pub overhead: Estimate<Seconds>,
+}
+
+/// The host.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    /// Least time of a layer, forward and backward, of one micro-batch in an eager framework.
+    pub floor_per_layer: Estimate<Seconds>,
+}
+
+/// Collectives: bandwidth = link x efficiency x S / (S + half_message), S the bytes.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Collective {
+    /// Share of the link that large messages reach.
+    pub efficiency: Estimate<Ratio>,
+    /// Message that reaches half of it.
+    pub half_message: Estimate<Bytes>,
+    /// Time of a hop between nodes.
+    pub latency: Estimate<Seconds>,
+    /// Share of the gradient exchange that hides behind the backward pass.
+    pub overlap: Estimate<Ratio>,
+}
+
+/// Power while kernels run, as shares of the way from idle to the limit.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KernelPower {
+    /// A product at the full rate.
+    pub compute_bound: Estimate<Ratio>,
+    /// A copy at the full bandwidth.
+    pub memory_bound: Estimate<Ratio>,
+    /// Idle power over the limit, for boards whose idle power is not known.
+    pub idle_share_of_limit: Estimate<Ratio>,
+}
+
+/// Memory that the model does not ask for.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryOverhead {
+    /// The driver's context.
+    pub context: Estimate<Bytes>,
+    /// Allocator blocks not in use, as a share of what the model needs.
+    pub fragmentation: Estimate<Ratio>,
+}
+
+impl Performance {
+    /// Reads parameters.
+    ///
+    /// # Errors
+    /// A key is unknown, missing or of the wrong type, or a share is above 1.
+    pub fn read(node: &Node) -> Result<Self, Diagnostic> {
+        let parameters: Self = node.read()?;
+        match parameters.findings().into_iter().next() {
+            Some(finding) => Err(finding.problem.at(node)),
+            None => Ok(parameters),
+        }
+    }
+
+    /// The class of a parameter.
+    #[must_use]
+    pub fn class_of<Q>(&self, value: &Estimate<Q>) -> Class {
+        class_of(value, None, &self.sources)
+    }
+
+    /// The share of the peak that large products reach on `device`: centred on what was seen there, if anything was,
+    /// inside the interval of the class.
+    #[must_use]
+    pub fn matmul_efficiency(&self, device: &Accelerator, precision: Precision) -> Estimate<Ratio> {
+        let class = if precision == Precision::Fp32 { &self.matmul.efficiency_fp32 } else { &self.matmul.efficiency };
+        let seen = device.achieved_matmul.as_ref().and_then(|rates| rates.at(precision)).zip(device.peak.at(precision));
+        match (seen, class.distribution) {
+            (Some((rate, peak)), Distribution::Triangular { low, high, .. }) => {
+                let share = rate.centre() / peak.centre();
+                let around = Distribution::Triangular { low: low.min(share), mode: share, high: high.max(share) };
+                class.clone().with(around)
+            }
+            _ => class.clone(),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! From kernels on hardware to seconds and joules.
+//!
+//! A kernel takes launch + max(F / rate + saturation, bytes / bandwidth): FLOPs at the achieved rate with a constant
+//! for products too small to reach it, or its traffic at the achieved bandwidth, whichever is longer. A step adds
+//! the optimizer, the exposed part of the gradient exchange, and in an eager framework is no shorter than the host
+//! needs to launch it. Energy is idle power over the whole time, and joules per FLOP and per byte; if their mean
+//! exceeds the power limit, the clock falls and the step stretches until it does not.
+
+use crate::ledger::Kernel;
+use crate::units::{Bytes, Flops, Joules, Seconds, Watts};
+
+/// The work of one training step on one accelerator, summed into rows that share a shape.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct StepWork {
+    rows: Vec<Row>,
+    /// Bytes that the optimizer reads and writes.
+    pub optimizer: Bytes,
+    /// Bytes of gradients to be summed over accelerators.
+    pub gradients: Bytes,
+    /// Layers run, times micro-batches: the host launches them one by one.
+    pub layer_runs: f64,
+}
+
+/// Kernels of equal cost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Row {
+    times: f64,
+    flops: f64,
+    bytes: f64,
+}
+
+impl StepWork {
+    /// The work of `kernels`, run `micro_batches` times.
+    #[must_use]
+    pub fn new(kernels: impl Iterator<Item = Kernel>, micro_batches: f64) -> Self {
+        let mut rows: Vec<Row> = Vec::new();
+        for kernel in kernels {
+            let times = kernel.times * micro_batches;
+            match rows.iter_mut().find(|row| row.flops == kernel.matmul_flops && row.bytes == kernel.bytes) {
+                Some(row) => row.times += times,
+                None => rows.push(Row { times, flops: kernel.matmul_flops, bytes: kernel.bytes }),
+            }
+        }
+        Self { rows, ..Self::default() }
+    }
+
+    /// Executed FLOPs of matrix products.
+    #[must_use]
+    pub fn flops(&self) -> Flops {
+        Flops::new(self.rows.iter().map(|row| row.times * row.flops).sum())
+    }
+
+    /// Bytes moved by kernels and the optimizer.
+    #[must_use]
+    pub fn bytes(&self) -> Bytes {
+        Bytes::new(self.rows.iter().map(|row| row.times * row.bytes).sum::<f64>()) + self.optimizer
+    }
+}
+
+/// What a device and its framework achieve.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rates {
+    /// Achieved rate of large products, FLOP/s.
+    pub matmul: f64,
+    /// Time that a product takes beyond its FLOPs at that rate, s.
+    pub saturation: f64,
+    /// Achieved memory bandwidth, B/s.
+    pub bandwidth: f64,
+    /// Time of a launch, s.
+    pub launch: f64,
+    /// Least time of a layer in an eager framework, s; 0 in a compiled one.
+    pub host_floor: f64,
+    /// Achieved bandwidth of the narrowest link of the ring at large messages, B/s.
+    pub link: f64,
+    /// Message that reaches half of it, bytes.
+    pub half_message: f64,
+    /// Time of a hop, s.
+    pub hop: f64,
+    /// Share of the gradient exchange that is hidden.
+    pub overlap: f64,
+    /// Accelerators in the ring.
+    pub ring: f64,
+}
+
+/// Where the time of a step goes.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct StepTime {
+    /// Kernels bound by products.
+    pub compute: Seconds,
+    /// Kernels bound by memory.
+    pub memory: Seconds,
+    /// Launches.
+    pub launch: Seconds,
+    /// The optimizer.
+    pub optimizer: Seconds,
+    /// Waiting for the host.
+    pub host: Seconds,
+    /// The gradient exchange that is not hidden.
+    pub exchange: Seconds,
+}
+
+impl StepTime {
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> Seconds {
+        self.compute + self.memory + self.launch + self.optimizer + self.host + self.exchange
+    }
+}
+
+/// The time of a step.
+#[must_use]
+pub fn step_time(work: &StepWork, rates: &Rates) -> StepTime {
+    let (per_flop, per_byte) = (1.0 / rates.matmul, 1.0 / rates.bandwidth);
+    let (mut compute, mut memory, mut launches) = (0.0, 0.0, 0.0);
+    for row in &work.rows {
+        let products = if row.flops > 0.0 { row.flops * per_flop + rates.saturation } else { 0.0 };
+        let traffic = row.bytes * per_byte;
+        if products >= traffic {
+            compute += row.times * products;
+        } else {
+            memory += row.times * traffic;
+        }
+        launches += row.times;
+    }
+    let launch = launches * rates.launch;
+    let host = (work.layer_runs * rates.host_floor - compute - memory - launch).max(0.0);
+    StepTime {
+        compute: Seconds::new(compute),
+        memory: Seconds::new(memory),
+        launch: Seconds::new(launch),
+        optimizer: Seconds::new(work.optimizer.value() * per_byte),
+        host: Seconds::new(host),
+        exchange: all_reduce(work.gradients, rates) * (1.0 - rates.overlap),
+    }
+}
+
+/// The time of a ring all-reduce: 2 (n - 1) / n of the bytes over the narrowest link, and 2 (n - 1) hops
+/// (Patarasuk and Yuan 2009), with a bandwidth that depends on the message.
+#[must_use]
+pub fn all_reduce(message: Bytes, rates: &Rates) -> Seconds {
+    if rates.ring <= 1.0 || message.value() <= 0.0 {
+        return Seconds::new(0.0);
+    }
+    let bandwidth = rates.link * message.value() / (message.value() + rates.half_message);
+    Seconds::new(2.0 * (rates.ring - 1.0) * (message.value() / rates.ring / bandwidth + rates.hop))
+}
+
+/// What a device draws.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PowerRates {
+    /// With nothing to do.
+    pub idle: Watts,
+    /// The board's limit.
+    pub limit: Watts,
+    /// Share of the way from idle to the limit while products run at the full rate.
+    pub compute_bound: f64,
+    /// The same while memory runs at the full bandwidth.
+    pub memory_bound: f64,
+}
+
+/// Time and energy of a step on one accelerator, the power limit held.
+#[must_use]
+pub fn step_energy(work: &StepWork, time: Seconds, rates: &Rates, power: &PowerRates) -> (Seconds, Joules) {
+    let span = (power.limit.value() - power.idle.value()).max(0.0);
+    let per_flop = power.compute_bound * span / rates.matmul;
+    let per_byte = power.memory_bound * span / rates.bandwidth;
+    let dynamic = per_flop * work.flops().value() + per_byte * work.bytes().value();
+    // idle t + dynamic <= limit t; where it is not, the step takes until it is.
+    let stretched = Seconds::new(if span > 0.0 { time.value().max(dynamic / span) } else { time.value() });
+    (stretched, power.idle * stretched + Joules::new(dynamic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{Component, Work};
+    use proptest::prelude::*;
+
+    fn rates() -> Rates {
+        Rates {
+            matmul: 100e12, saturation: 8e-6, bandwidth: 1e12, launch: 4e-6, host_floor: 0.0, link: 100e9, half_message: 10e6,
+            hop: 1e-5, overlap: 0.5, ring: 8.0,
+        }
+    }
+
+    fn kernel(matmul_flops: f64, bytes: f64) -> Kernel {
+        Kernel { component: Component::Attention, work: Work::Linear, times: 1.0, matmul_flops, elementwise_flops: 0.0, bytes }
+    }
+
+    #[test]
+    fn a_kernel_takes_the_longer_of_products_and_traffic() {
+        let work = StepWork::new([kernel(1e12, 1e9), kernel(0.0, 1e9)].into_iter(), 2.0);
+        let time = step_time(&work, &rates());
+        assert!((time.compute.value() - 2.0 * (0.01 + 8e-6)).abs() < 1e-12);
+        assert!((time.memory.value() - 2e-3).abs() < 1e-12);
+        assert!((time.launch.value() - 16e-6).abs() < 1e-12);
+        assert_eq!(time.exchange.value(), 0.0);
+    }
+
+    #[test]
+    fn a_ring_moves_almost_twice_the_message() {
+        let mut large = rates();
+        large.half_message = 0.0;
+        large.hop = 0.0;
+        let time = all_reduce(Bytes::new(1e9), &large);
+        assert!((time.value() - 2.0 * 7.0 / 8.0 * 0.01).abs() < 1e-12);
+        large.ring = 1.0;
+        assert_eq!(all_reduce(Bytes::new(1e9), &large).value(), 0.0);
+    }
+
+    #[test]
+    fn the_host_is_a_floor_not_a_term() {
+        let mut work = StepWork::new([kernel(1e12, 0.0)].into_iter(), 1.0);
+        work.layer_runs = 10.0;
+        let eager = Rates { host_floor: 2e-3, ..rates() };
+        assert!((step_time(&work, &eager).total().value() - 0.02).abs() < 1e-9);
+        let fast = Rates { host_floor: 1e-4, ..rates() };
+        assert_eq!(step_time(&work, &fast).host.value(), 0.0);
+    }
+
+    proptest! {
+        #[test]
+        fn power_stays_between_idle_and_limit(flops in 0.0..1e15_f64, bytes in 0.0..1e12_f64, cb in 0.0..1.0_f64, mb in 0.0..1.0_f64) {
+            let work = StepWork::new([kernel(flops, bytes)].into_iter(), 1.0);
+            let power = PowerRates { idle: Watts::new(50.0), limit: Watts::new(400.0), compute_bound: cb, memory_bound: mb };
+            let time = step_time(&work, &rates()).total();
+            let (stretched, energy) = step_energy(&work, time, &rates(), &power);
+            let mean = energy.value() / stretched.value();
+            prop_assert!(stretched >= time);
+            prop_assert!((50.0 - 1e-6..=400.0 + 1e-6).contains(&mean), "{mean}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! A model's ledger as tables and JSON.
+
+use serde_json::{Map, Value, json};
+
+use super::style::table;
+use crate::arch::{Batch, Model};
+use crate::document::Problem;
+use crate::hardware::Precision;
+use crate::ledger::{Component, Cost, Ledger};
+use crate::training::{Checkpointing, Memory, Optimizer};
+use crate::units::{Bytes, Flops, grouped};
+
+/// A model at one batch, length and precision.
+pub struct Inspection<'a> {
+    model: &'a Model,
+    batch: u64,
+    length: u64,
+    precision: Precision,
+    ledger: Ledger,
+    memory: Memory,
+}
+
+impl<'a> Inspection<'a> {
+    /// Builds the ledger. Memory is that of a training step with Adam and no checkpointing.
+    ///
+    /// # Errors
+    /// The sequence is too long for the model.
+    pub fn new(model: &'a Model, batch: u64, length: u64, precision: Precision) -> Result<Self, Problem> {
+        let ledger = model.ledger(Batch { sequences: batch as f64, length: length as f64, element_bytes: precision.element_bytes() })?;
+        let memory = Memory::of(&ledger, precision, Optimizer::Adam, Checkpointing::None);
+        Ok(Self { model, batch, length, precision, ledger, memory })
+    }
+
+    /// What a reader should know.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let limit = self.model.break_even_rank();
+        match self.model.linear.rank {
+            Some(rank) if rank >= limit => vec![format!("every layer stays dense: from rank {limit} on, two factors cost more than one matrix")],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Versioned JSON.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let mut parameters = Map::new();
+        parameters.insert("total".into(), whole(self.ledger.parameters()));
+        for component in Component::ALL {
+            parameters.insert(component.key().into(), whole(self.ledger.parameters_of(component)));
+        }
+        let (forward, backward) = (self.ledger.forward(), self.ledger.backward());
+        let value = json!({
+            "schema": 1,
+            "model": self.model.name,
+            "batch": self.batch,
+            "seq_len": self.length,
+            "precision": self.precision.word(),
+            "convention": "a multiply-add is 2 FLOP; causal attention computes the full square; memory with Adam, no checkpointing",
+            "parameters": parameters,
+            "flops": {
+                "matmul_forward": whole(forward.matmul_flops),
+                "matmul_backward": whole(backward.matmul_flops),
+                "matmul_recomputed": whole(backward.recomputed_flops),
+                "elementwise_forward": whole(forward.elementwise_flops),
+                "elementwise_backward": whole(backward.elementwise_flops),
+            },
+            "bytes_moved": { "forward": whole(forward.bytes()), "backward": whole(backward.bytes()) },
+            "launches": { "forward": whole(forward.launches), "backward": whole(backward.launches) },
+            "memory_bytes": {
+                "parameters": whole(self.memory.parameters.value()),
+                "gradients": whole(self.memory.gradients.value()),
+                "optimizer": whole(self.memory.optimizer.value()),
+                "activations": whole(self.memory.activations.value()),
+                "peak": whole(self.memory.peak().value()),
+            },
+        });
+        serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
+    }
+
+    fn head(&self) -> String {
+        let title = self.model.title.as_deref().unwrap_or(&self.model.name);
+        let source = self.model.sources.get(&self.model.source).map_or(String::new(), |source| format!("Sizes: {} ({})\n", source.citation, source.year));
+        format!("{title}\n{source}batch {}, {} positions, {}\n\n", self.batch, self.length, self.precision.word())
+    }
+
+    /// Folded by component.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let total = (self.ledger.forward(), self.ledger.backward());
+        let mut rows: Vec<Vec<String>> = Component::ALL
+            .iter()
+            .map(|component| {
+                let cost = |backward: bool| -> Cost {
+                    let ops = self.ledger.ops().iter().filter(|op| op.component == *component);
+                    ops.map(|op| if backward { op.backward() } else { op.forward } * op.times).sum()
+                };
+                let kept = self.ledger.kept_bytes_where(|op| op.component == *component);
+                row(component.key(), self.ledger.parameters_of(*component), (cost(false), cost(true)), Bytes::new(kept).to_string())
+            })
+            .collect();
+        rows.push(row("total", self.ledger.parameters(), total, self.memory.activations.to_string()));
+        let head = ["component", "parameters", "matmul\nforward", "matmul\nbackward", "element-wise\nforward", "moved\nforward", "moved\nbackward", "kept for\nbackward"];
+        let intensity = total.0.matmul_flops / total.0.bytes();
+        let memory = vec![
+            ("parameters", self.memory.parameters),
+            ("gradients", self.memory.gradients),
+            ("optimizer (Adam)", self.memory.optimizer),
+            ("activations", self.memory.activations),
+            ("peak", self.memory.peak()),
+        ];
+        let memory = memory.into_iter().map(|(name, bytes)| vec![name.to_string(), bytes.to_string()]).collect();
+        self.head()
+            + &table(head.map(String::from).to_vec(), rows, 1)
+            + "A multiply-add is 2 FLOP; causal attention computes the full square. A tensor that two components keep\n\
+               counts once in the total.\n"
+            + &format!("Arithmetic intensity, forward: {intensity:.1} FLOP a byte.\n\n")
+            + &table(vec!["memory of a training step".into(), "".into()], memory, 1)
+    }
+
+    /// Row by row.
+    #[must_use]
+    pub fn rows(&self) -> String {
+        let rows = self.ledger.ops().iter().map(|op| {
+            let shape = op.shape.map_or(String::new(), |s| format!("{} x ({} x {} x {})", grouped(s.batch), grouped(s.m), grouped(s.n), grouped(s.k)));
+            let flops = op.forward.matmul_flops + op.forward.elementwise_flops;
+            vec![
+                op.component.key().to_string(),
+                op.name.to_string(),
+                shape,
+                op.formula.to_string(),
+                grouped(op.times),
+                Flops::new(flops).to_string(),
+                Flops::new(op.backward().matmul_flops + op.backward().elementwise_flops).to_string(),
+                Bytes::new(op.forward.bytes()).to_string(),
+                Bytes::new(op.backward().bytes()).to_string(),
+            ]
+        });
+        let head = ["component", "operation", "batch x (m x n x k)", "formula", "times", "forward", "backward", "moved\nforward", "moved\nbackward"];
+        self.head() + &table(head.map(String::from).to_vec(), rows.collect(), 4) + "Figures are of one run; times says how often it runs.\n"
+    }
+}
+
+fn row(name: &str, parameters: f64, (forward, backward): (Cost, Cost), kept: String) -> Vec<String> {
+    vec![
+        name.to_string(),
+        grouped(parameters),
+        Flops::new(forward.matmul_flops).to_string(),
+        Flops::new(backward.matmul_flops).to_string(),
+        Flops::new(forward.elementwise_flops).to_string(),
+        Bytes::new(forward.bytes()).to_string(),
+        Bytes::new(backward.bytes()).to_string(),
+        kept,
+    ]
+}
+
+/// A count as a JSON integer while it is one, so that no digit is lost.
+fn whole(value: f64) -> Value {
+    if value.fract() == 0.0 && value.abs() < 9.007e15 { json!(value as i64) } else { json!(value) }
+}

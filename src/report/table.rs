@@ -1,0 +1,264 @@
+//! Aligned tables for a terminal.
+
+use super::style::{table, wrap};
+use super::{Report, interval_text, label, word};
+use crate::estimate::{CaseResult, Metric, PhaseResult};
+use crate::units::{Seconds, grouped, significant};
+
+const WIDTH: usize = 110;
+
+impl Report<'_> {
+    /// The answer as tables for people.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let results = self.results;
+        let mut out = format!("{}\n\n", results.title);
+        if let Some(description) = &results.description {
+            out += &wrap(description, WIDTH, "");
+            out.push('\n');
+        }
+        if results.sweep_key.is_some() {
+            out += &self.sweep_table();
+        } else {
+            out += &self.main_table();
+            out += &self.savings_table();
+            out += &self.thresholds();
+            out += &self.breakdown();
+        }
+        out += &self.swings();
+        out += &self.published();
+        out += &self.remarks();
+        out += &self.sources_line();
+        out
+    }
+
+    fn main_table(&self) -> String {
+        let columns: Vec<_> = self.columns().collect();
+        let head = std::iter::once("case".to_string())
+            .chain(columns.iter().map(|column| format!("{}\n{}", column.heading, column.unit)))
+            .chain(std::iter::once("class".to_string()))
+            .collect();
+        let rows = self.results.cases.iter().map(|case| {
+            let cells = columns.iter().map(|column| match case.metric(column.metric) {
+                Some(found) => {
+                    let mark = if found.lacks.is_empty() { "" } else { "*" };
+                    interval_text(found.interval.scaled(column.scale()), "\n") + mark
+                }
+                None => "-".to_string(),
+            });
+            let class = case.metric(Metric::Duration).map_or("", |found| found.class.word());
+            std::iter::once(label(case)).chain(cells).chain(std::iter::once(class.to_string())).collect()
+        });
+        let mut out = table(head, rows.collect(), 1);
+        out += &wrap(
+            "Second lines hold 90 % of the draws; the cost reaches from the cheapest offer to the dearest. Energy is at the \
+             facility's meter; CO2e is of the electricity, location-based. The class is that of time and energy.",
+            WIDTH,
+            "",
+        );
+        let lacking: Vec<String> = self
+            .results
+            .cases
+            .first()
+            .into_iter()
+            .flat_map(|case| &case.metrics)
+            .filter(|found| !found.lacks.is_empty() && super::COLUMNS.iter().any(|column| column.metric == found.metric))
+            .map(|found| format!("{} lacks {}", word(found.metric), found.lacks.join(" and ")))
+            .collect();
+        if !lacking.is_empty() {
+            out += &format!("* {}\n", lacking.join("; "));
+        }
+        out.push('\n');
+        out
+    }
+
+    fn savings_table(&self) -> String {
+        let columns: Vec<_> = self.columns().collect();
+        let variants: Vec<&CaseResult> = self.results.cases.iter().filter(|case| !case.savings_percent.is_empty()).collect();
+        if variants.is_empty() {
+            return String::new();
+        }
+        let mark = self.results.threshold.as_ref().map(|(_, mark, _)| *mark);
+        let mut head: Vec<String> = vec![format!("saving against {}, %", self.results.baseline)];
+        head.extend(columns.iter().map(|column| column.heading.to_string()));
+        if let Some(mark) = mark {
+            head.push(format!("energy > {mark} %\nin draws"));
+        }
+        let rows = variants.iter().map(|case| {
+            let mut row = vec![label(case)];
+            row.extend(columns.iter().map(|column| case.saving(column.metric).map_or("-".into(), |saving| percent(saving))));
+            if mark.is_some() {
+                let share = case.share_above_mark.iter().find(|(metric, _)| *metric == Metric::Energy);
+                row.push(share.map_or("-".into(), |(_, share)| format!("{:.0} %", 100.0 * share)));
+            }
+            row
+        });
+        table(head, rows.collect(), 1) + "Intervals of savings are from paired draws: both cases see the same inputs.\n\n"
+    }
+
+    fn thresholds(&self) -> String {
+        let Some((key, mark, low)) = &self.results.threshold else { return String::new() };
+        let sentence = |found: &crate::estimate::ThresholdResult| match found.value {
+            Some(value) => format!("{} at {value} and below", word(found.metric)),
+            None => format!("{} at no value from {low} on", word(found.metric)),
+        };
+        let list: Vec<String> = self.results.thresholds.iter().map(sentence).collect();
+        wrap(&format!("More than {mark} % is saved, at central values of {key}: {}.", list.join("; ")), WIDTH, "") + "\n"
+    }
+
+    fn breakdown(&self) -> String {
+        let cases = self.results.cases.iter().filter(|case| !case.phases.is_empty());
+        let rows: Vec<Vec<String>> = cases.flat_map(|case| case.phases.iter().map(move |phase| phase_row(case, phase))).collect();
+        if rows.is_empty() {
+            return String::new();
+        }
+        let head = ["where a step goes", "positions", "batch", "step", "linear", "attention\nmap", "element-\nwise", "optimizer", "exchange", "host"];
+        let mut out = table(head.map(String::from).to_vec(), rows, 1);
+        out += &wrap(
+            "Modelled at central values: linear layers, products that mix positions, and element-wise kernels with their launches; \
+             what is bound by memory does not shrink with the rank.",
+            WIDTH,
+            "",
+        );
+        out.push('\n');
+        out
+    }
+
+    fn swings(&self) -> String {
+        let rows: Vec<Vec<String>> = self
+            .results
+            .swings
+            .iter()
+            .take(6)
+            .map(|swing| vec![swing.input.clone(), format!("{:.1}", swing.ends[0]), format!("{:.1}", swing.ends[1])])
+            .collect();
+        let Some(first) = self.results.swings.first() else { return String::new() };
+        let head = vec![format!("what moves the saving of {}, %", first.variant), "input at its 5 %".into(), "at its 95 %".into()];
+        table(head, rows, 1) + "\n"
+    }
+
+    fn published(&self) -> String {
+        if self.results.published.is_empty() {
+            return String::new();
+        }
+        let rows = self.results.published.iter().map(|check| {
+            let decimals = check.decimals();
+            let ours = check.computed.map_or("-".to_string(), |ours| if decimals == 0 { grouped(ours) } else { format!("{ours:.decimals$}") });
+            let same = if check.same_digits() { "same digits" } else { "" };
+            let difference = check.difference_percent().map_or("-".to_string(), |d| format!("{d:+.2} % {same}"));
+            let quantity = format!("{:?}", check.published.quantity);
+            let quantity = match quantity.as_str() {
+                "Co2e" => "CO2e",
+                "Co2eMarket" => "CO2e, market-based",
+                "CostLow" => "cost, cheapest offer",
+                "CostHigh" => "cost, dearest offer",
+                "Duration" => "time",
+                _ => "energy",
+            };
+            vec![check.published.case.clone(), quantity.to_string(), check.published.unit.clone(), check.published.printed.clone(), ours, difference.trim_end().to_string()]
+        });
+        let head = ["published", "quantity", "unit", "printed", "computed", "difference"].map(String::from).to_vec();
+        table(head, rows.collect(), 3) + "\n"
+    }
+
+    fn sweep_table(&self) -> String {
+        let key = self.results.sweep_key.as_deref().unwrap_or_default();
+        let mut names: Vec<&str> = Vec::new();
+        let mut points: Vec<f64> = Vec::new();
+        for case in &self.results.cases {
+            if !names.contains(&case.name.as_str()) {
+                names.push(&case.name);
+            }
+            points.extend(case.at.filter(|at| !points.contains(at)));
+        }
+        let find = |name: &str, at: f64| self.results.cases.iter().find(|case| case.name == name && case.at == Some(at));
+        let step = |case: &CaseResult| case.phases.first().map(|phase| phase.step.total().value());
+        let memory = |case: &CaseResult| case.memory.as_ref().map(|memory| memory.needed.value());
+        let mut head = vec![key.rsplit('.').next().unwrap_or(key).to_string()];
+        head.extend(names.iter().map(|name| format!("{name}\nms a step")));
+        head.push("fastest".into());
+        head.extend(names.iter().map(|name| format!("{name}\nGB")));
+        head.push("leanest".into());
+        let rows = points.iter().map(|at| {
+            let cases: Vec<&CaseResult> = names.iter().filter_map(|name| find(name, *at)).collect();
+            let least = |value: &dyn Fn(&CaseResult) -> Option<f64>| {
+                let known = cases.iter().filter_map(|case| value(case).map(|value| (value, case.name.clone())));
+                known.min_by(|a, b| a.0.total_cmp(&b.0)).map_or("-".to_string(), |(_, name)| name)
+            };
+            let mut row = vec![significant(*at)];
+            row.extend(cases.iter().map(|case| step(case).map_or("-".into(), |s| significant(s * 1e3))));
+            row.push(least(&step));
+            row.extend(cases.iter().map(|case| {
+                let mark = if case.memory.as_ref().is_some_and(|memory| !memory.fits()) { "!" } else { "" };
+                memory(case).map_or("-".into(), |bytes| significant(bytes / 1e9) + mark)
+            }));
+            row.push(least(&memory));
+            row
+        });
+        let mut out = table(head, rows.collect(), 0);
+        out += "! does not fit the device.\n\n";
+        for crossing in self.results.crossings() {
+            out += &format!("{crossing}\n");
+        }
+        out.push('\n');
+        out += &self.breakdown();
+        out
+    }
+
+    fn remarks(&self) -> String {
+        let mut out = String::new();
+        let mut seen: Vec<String> = Vec::new();
+        let many = self.results.sweep_key.is_some();
+        for case in &self.results.cases {
+            for text in case.missing.iter().chain(case.notes.iter().filter(|_| !many)) {
+                let same = self.results.cases.iter().all(|other| other.missing.contains(text) || other.notes.contains(text));
+                let line = if same { text.clone() } else { format!("{}: {text}", label(case)) };
+                if !seen.contains(&line) {
+                    seen.push(line);
+                }
+            }
+        }
+        seen.extend(self.results.notes.iter().cloned());
+        for text in seen {
+            let wrapped = wrap(&text, WIDTH, "  ");
+            out += &format!("-{}", &wrapped[1..]);
+        }
+        let like = self.like();
+        if !like.is_empty() {
+            out += &format!("-{}", &wrap(&format!("The baseline's CO2e is like {}.", like.join(", or ")), WIDTH, "  ")[1..]);
+        }
+        if out.is_empty() { out } else { out + "\n" }
+    }
+
+    fn sources_line(&self) -> String {
+        let used: Vec<String> = self.provenance().into_iter().map(|(_, file, hash)| format!("{file} {hash}")).collect();
+        let mut out = wrap(&format!("{} draws, seed {}. Made from {}.", grouped(self.results.draws as f64), self.results.seed, used.join(", ")), WIDTH, "");
+        out += &wrap("Every input with its class and source: --format markdown or json.", WIDTH, "");
+        out
+    }
+}
+
+fn percent(saving: crate::numeric::Interval) -> String {
+    if (saving.high - saving.low).abs() < 0.05 {
+        return format!("{:.1}", saving.value);
+    }
+    format!("{:.1}\n{:.1} to {:.1}", saving.value, saving.low, saving.high)
+}
+
+fn phase_row(case: &CaseResult, phase: &PhaseResult) -> Vec<String> {
+    let total = phase.step.total();
+    let share = |part: Seconds| format!("{:.0} %", 100.0 * (part / total));
+    let of = |share: f64| format!("{:.0} %", 100.0 * share);
+    vec![
+        label(case),
+        phase.sequence_length.to_string(),
+        phase.micro_batch.to_string(),
+        total.to_string(),
+        of(phase.linear_share),
+        of(phase.mixing_share),
+        of(phase.elementwise_share),
+        share(phase.step.optimizer),
+        share(phase.step.exchange),
+        share(phase.step.host),
+    ]
+}
