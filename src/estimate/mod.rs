@@ -10,13 +10,13 @@ mod sensitivity;
 mod threshold;
 
 pub use inputs::InputValue;
-pub use results::{CaseResult, Estimated, MemoryFit, Metric, PhaseResult, PublishedCheck, Results, Swing, ThresholdResult};
+pub use results::{AssumptionResult, CaseResult, Estimated, MemoryFit, Metric, PhaseResult, PublishedCheck, Results, Swing, ThresholdResult};
 
 use compile::{Compiled, Modelled};
 use inputs::Inputs;
 use results::Outcome;
 
-use crate::document::{Diagnostic, Resolver};
+use crate::document::{Diagnostic, Node, Resolver};
 use crate::numeric::Interval;
 use crate::scenario::{Case, Scenario};
 
@@ -42,10 +42,28 @@ pub fn run(scenario: &Scenario, resolver: &mut Resolver<'_>) -> Result<Results, 
         results.cases.append(&mut estimated);
     }
     results.check_published(&scenario.settings);
+    for (name, over) in scenario.assumptions() {
+        results.assumptions.push(assume(scenario, resolver, name, over)?);
+    }
     if let Some(wanted) = &scenario.settings.threshold {
         results.thresholds = threshold::find(scenario, resolver, wanted)?;
     }
     Ok(results)
+}
+
+/// The savings of every variant with `over` laid over it and over the baseline.
+fn assume(scenario: &Scenario, resolver: &mut Resolver<'_>, name: &str, over: &Node) -> Result<AssumptionResult, Diagnostic> {
+    let extra = std::slice::from_ref(over);
+    let names = scenario.names();
+    let baseline = scenario.case(resolver, names[0], extra)?;
+    let mut savings = Vec::new();
+    for variant in &names[1..] {
+        let case = scenario.case(resolver, variant, extra)?;
+        let found = central_savings(&baseline, &case);
+        let of = |metric| found.iter().find(|(other, _)| *other == metric).map(|(_, saving)| *saving);
+        savings.push(((*variant).to_string(), of(Metric::Duration), of(Metric::Energy)));
+    }
+    Ok(AssumptionResult { name: name.to_string(), savings })
 }
 
 /// The savings of a case against the baseline at central values, by metric. For searching along a key.

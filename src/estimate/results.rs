@@ -173,6 +173,15 @@ pub struct ThresholdResult {
     pub value: Option<u64>,
 }
 
+/// Savings under another assumption.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AssumptionResult {
+    /// What is assumed instead.
+    pub name: String,
+    /// Savings of time and of energy of each variant, percent, at central values.
+    pub savings: Vec<(String, Option<f64>, Option<f64>)>,
+}
+
 /// A published figure and ours.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PublishedCheck {
@@ -230,6 +239,8 @@ pub struct Results {
     pub inputs: Vec<InputValue>,
     /// What moves the first variant's saving, largest first.
     pub swings: Vec<Swing>,
+    /// Savings under other assumptions.
+    pub assumptions: Vec<AssumptionResult>,
     /// The mark, its key and where it is passed.
     pub threshold: Option<(String, f64, u64)>,
     /// Where the mark is passed, by metric.
@@ -254,6 +265,7 @@ impl Results {
             cases: Vec::new(),
             inputs: Vec::new(),
             swings: Vec::new(),
+            assumptions: Vec::new(),
             threshold: settings.threshold.as_ref().map(|t| (t.key.clone(), t.saving_percent, t.low)),
             thresholds: Vec::new(),
             published: Vec::new(),
@@ -264,7 +276,7 @@ impl Results {
 
     /// Says how much of an anchored baseline the model explains.
     pub(super) fn note_anchor(&mut self, cases: &[Case], modelled: Option<f64>) {
-        let anchored = cases.first().and_then(|case| case.anchor.as_ref()).filter(|anchor| !anchor.own);
+        let anchored = cases.first().and_then(|case| case.anchor.as_ref()).filter(|_| cases.len() > 1);
         if let (Some(anchor), Some(modelled)) = (anchored, modelled) {
             let stated = anchor.duration.distribution.centre();
             self.notes.push(format!(

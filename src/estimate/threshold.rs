@@ -18,7 +18,7 @@ pub(super) fn find(scenario: &Scenario, resolver: &mut Resolver<'_>, wanted: &Th
     let mut above = |resolver: &mut Resolver<'_>, value: u64, metric: Metric| -> Result<Option<bool>, Diagnostic> {
         if !seen.contains_key(&value) {
             let over = scenario.set(&wanted.key, value as f64)?;
-            let case = scenario.case(resolver, &scenario.settings.baseline, &[over])?;
+            let case = scenario.what_if(resolver, &over)?;
             seen.insert(value, central_savings(&baseline, &case));
         }
         let saving = seen[&value].iter().find(|(other, _)| *other == metric).map(|(_, saving)| *saving);

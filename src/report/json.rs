@@ -43,6 +43,12 @@ impl Report<'_> {
             "sensitivity": results.swings.iter().map(|swing| json!({
                 "input": swing.input, "variant": swing.variant, "saving_percent_at_5": swing.ends[0], "saving_percent_at_95": swing.ends[1],
             })).collect::<Vec<_>>(),
+            "assumptions": results.assumptions.iter().map(|assumption| json!({
+                "name": assumption.name,
+                "savings_percent": assumption.savings.iter().map(|(variant, time, energy)| json!({
+                    "variant": variant, "duration_s": time, "energy_kwh": energy,
+                })).collect::<Vec<_>>(),
+            })).collect::<Vec<_>>(),
             "published": results.published.iter().map(|check| json!({
                 "case": check.published.case,
                 "quantity": format!("{:?}", check.published.quantity),

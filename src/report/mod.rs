@@ -88,13 +88,19 @@ impl<'a> Report<'a> {
         self.used.iter().map(|used| (used.kind.word().to_string(), used.file.clone(), short_hash(&used.text))).collect()
     }
 
-    /// What the baseline's emissions are like.
-    fn like(&self) -> Vec<String> {
-        let grams = self.results.cases.first().and_then(|case| case.central(Metric::Operational));
-        let Some(grams) = grams else { return Vec::new() };
+    /// What the baseline's emissions are like, the citation of neighbours from one source once.
+    fn like(&self) -> Option<String> {
+        let grams = self.results.cases.first().and_then(|case| case.central(Metric::Operational))?;
         let count = |equivalent: &Equivalent| grams / equivalent.per.centre().value();
-        let fitting = self.equivalents.iter().filter(|(equivalent, _)| (0.5..=100_000.0).contains(&count(equivalent)));
-        fitting.take(4).map(|(equivalent, from)| format!("{} {} ({from})", significant(count(equivalent)), equivalent.name)).collect()
+        let fitting: Vec<_> = self.equivalents.iter().filter(|(equivalent, _)| (0.5..=100_000.0).contains(&count(equivalent))).take(4).collect();
+        let mut out = String::new();
+        for (index, (equivalent, from)) in fitting.iter().enumerate() {
+            let last = fitting.get(index + 1).is_none_or(|(_, next)| next != from);
+            let separator = if index > 0 { "; " } else { "" };
+            let citation = if last { format!(" ({from})") } else { String::new() };
+            out += &format!("{separator}{} {}{citation}", significant(count(equivalent)), equivalent.name);
+        }
+        (!out.is_empty()).then_some(out)
     }
 }
 

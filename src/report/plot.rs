@@ -77,21 +77,21 @@ fn draw<B: DrawingBackend>(area: &DrawingArea<B, Shift>, results: &Results) -> D
     let mark = results.threshold.as_ref().map(|(_, mark, _)| *mark);
     let amounts: Vec<(String, Option<Interval>)> =
         results.cases.iter().map(|case| (case.name.clone(), case.metric(column.metric).map(|found| found.interval.scaled(column.scale())))).collect();
-    bars(&left, &format!("{}, {}", column.heading, column.unit), &amounts, None)?;
+    bars(&left, &format!("{}, {}", column.heading, column.unit), &amounts, None, 0)?;
     if savings {
         let amounts: Vec<(String, Option<Interval>)> = results.cases.iter().skip(1).map(|case| (case.name.clone(), case.saving(column.metric))).collect();
-        bars(&right, &format!("saving of {} against {}, %", word(column.metric), results.baseline), &amounts, mark)
+        bars(&right, &format!("saving of {} against {}, %", word(column.metric), results.baseline), &amounts, mark, 1)
     } else {
         let other = COLUMNS.iter().find(|column| column.metric == Metric::Operational && shown(Metric::Operational));
         let other: &Column = other.unwrap_or(column);
         let amounts: Vec<(String, Option<Interval>)> =
             results.cases.iter().map(|case| (case.name.clone(), case.metric(other.metric).map(|found| found.interval.scaled(other.scale())))).collect();
-        bars(&right, &format!("{}, {}", other.heading, other.unit), &amounts, None)
+        bars(&right, &format!("{}, {}", other.heading, other.unit), &amounts, None, 0)
     }
 }
 
 /// Horizontal bars with the interval as a line, and the value at the end.
-fn bars<B: DrawingBackend>(area: &DrawingArea<B, Shift>, caption: &str, amounts: &[(String, Option<Interval>)], mark: Option<f64>) -> Drawn<B> {
+fn bars<B: DrawingBackend>(area: &DrawingArea<B, Shift>, caption: &str, amounts: &[(String, Option<Interval>)], mark: Option<f64>, first_colour: usize) -> Drawn<B> {
     let known = amounts.iter().filter_map(|(_, interval)| *interval);
     let top = known.clone().map(|interval| interval.high.max(interval.value)).fold(f64::MIN_POSITIVE, f64::max);
     let bottom = known.clone().map(|interval| interval.low.min(interval.value)).fold(0.0, f64::min);
@@ -120,6 +120,11 @@ fn bars<B: DrawingBackend>(area: &DrawingArea<B, Shift>, caption: &str, amounts:
         .x_label_formatter(&label)
         .label_style(text.clone())
         .draw()?;
+    if let Some(mark) = mark {
+        let colour = RGBColor(160, 0, 0);
+        chart.draw_series([PathElement::new([(mark, 0.0), (mark, count as f64)], colour.stroke_width(2))])?;
+        chart.draw_series([Text::new(format!(" {mark} %"), (mark, count as f64 - 0.12), text.clone().color(&colour))])?;
+    }
     for (index, (name, interval)) in amounts.iter().enumerate() {
         let middle = index as f64 + 0.5;
         let pixel = chart.backend_coord(&(chart.x_range().start, middle));
@@ -131,7 +136,7 @@ fn bars<B: DrawingBackend>(area: &DrawingArea<B, Shift>, caption: &str, amounts:
         let (_, y0) = area.get_base_pixel();
         area.draw(&Text::new(shorten(name), (pixel.0 - x0 - 8, pixel.1 - y0), right))?;
         let Some(interval) = interval else { continue };
-        let colour = PALETTE[index % PALETTE.len()];
+        let colour = PALETTE[(index + first_colour) % PALETTE.len()];
         chart.draw_series([Rectangle::new([(place(0.0).min(place(interval.value)), middle - 0.32), (place(interval.value), middle + 0.32)], colour.mix(0.8).filled())])?;
         if interval.high > interval.low {
             chart.draw_series([PathElement::new([(place(interval.low), middle), (place(interval.high), middle)], INK.stroke_width(2))])?;
@@ -146,9 +151,6 @@ fn bars<B: DrawingBackend>(area: &DrawingArea<B, Shift>, caption: &str, amounts:
         ));
         let span = chart.x_range().end - chart.x_range().start;
         chart.draw_series([Text::new(crate::units::significant(interval.value), (end + 0.015 * span, middle), left)])?;
-    }
-    if let Some(mark) = mark {
-        chart.draw_series([PathElement::new([(mark, 0.0), (mark, count as f64)], RGBColor(160, 0, 0).stroke_width(2))])?;
     }
     Ok(())
 }

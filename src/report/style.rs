@@ -1,5 +1,6 @@
 //! The look of tables.
 
+use tabled::settings::formatting::AlignmentStrategy;
 use tabled::settings::{Alignment, Style, object::Columns};
 use tabled::{Table, builder::Builder};
 
@@ -10,7 +11,7 @@ pub fn table(head: Vec<String>, rows: Vec<Vec<String>>, text_columns: usize) -> 
     builder.push_record(head);
     rows.into_iter().for_each(|row| builder.push_record(row));
     let mut table: Table = builder.build();
-    table.with(Style::psql()).modify(Columns::new(text_columns..), Alignment::right());
+    table.with(Style::psql()).with(AlignmentStrategy::PerLine).modify(Columns::new(text_columns..), Alignment::right());
     let text = table.to_string();
     // Trailing blanks only make diffs.
     text.lines().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n") + "\n"

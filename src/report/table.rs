@@ -26,6 +26,7 @@ impl Report<'_> {
             out += &self.breakdown();
         }
         out += &self.swings();
+        out += &self.assumptions();
         out += &self.published();
         out += &self.remarks();
         out += &self.sources_line();
@@ -41,8 +42,8 @@ impl Report<'_> {
         let rows = self.results.cases.iter().map(|case| {
             let cells = columns.iter().map(|column| match case.metric(column.metric) {
                 Some(found) => {
-                    let mark = if found.lacks.is_empty() { "" } else { "*" };
-                    interval_text(found.interval.scaled(column.scale()), "\n") + mark
+                    let text = interval_text(found.interval.scaled(column.scale()), "\n");
+                    if found.lacks.is_empty() { text } else { text.replacen('\n', "*\n", 1) + if text.contains('\n') { "" } else { "*" } }
                 }
                 None => "-".to_string(),
             });
@@ -137,6 +138,26 @@ impl Report<'_> {
         table(head, rows, 1) + "\n"
     }
 
+    fn assumptions(&self) -> String {
+        let Some(first) = self.results.assumptions.first() else { return String::new() };
+        let mut head = vec!["saving of energy, %, if instead".to_string()];
+        head.extend(first.savings.iter().map(|(name, ..)| name.clone()));
+        let shown = |saving: Option<f64>| saving.map_or("-".to_string(), |saving| format!("{saving:.1}"));
+        let as_said = self.results.cases.iter().filter(|case| !case.savings_percent.is_empty());
+        let energy_or_time = |energy: Option<f64>, time: Option<f64>| shown(energy.or(time));
+        let mut rows = vec![std::iter::once("as said".to_string())
+            .chain(as_said.map(|case| {
+                let of = |metric| case.saving(metric).map(|saving| saving.value);
+                energy_or_time(of(Metric::Energy), of(Metric::Duration))
+            }))
+            .collect::<Vec<String>>()];
+        rows.extend(self.results.assumptions.iter().map(|assumption| {
+            let cells = assumption.savings.iter().map(|(_, time, energy)| energy_or_time(*energy, *time));
+            std::iter::once(assumption.name.clone()).chain(cells).collect()
+        }));
+        table(head, rows, 1) + "At central values; a negative saving costs more than the baseline.\n\n"
+    }
+
     fn published(&self) -> String {
         if self.results.published.is_empty() {
             return String::new();
@@ -224,8 +245,8 @@ impl Report<'_> {
             out += &format!("-{}", &wrapped[1..]);
         }
         let like = self.like();
-        if !like.is_empty() {
-            out += &format!("-{}", &wrap(&format!("The baseline's CO2e is like {}.", like.join(", or ")), WIDTH, "  ")[1..]);
+        if let Some(like) = like {
+            out += &format!("-{}", &wrap(&format!("The baseline's CO2e is like {}.", like), WIDTH, "  ")[1..]);
         }
         if out.is_empty() { out } else { out + "\n" }
     }

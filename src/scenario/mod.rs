@@ -7,7 +7,9 @@ pub use case::{Anchor, Case, Known, Offer, Own, SiteValues};
 pub use config::{Published, Quantity, Settings, Sweep, Threshold};
 
 use crate::document::overlay::{assignment, overlay};
-use crate::document::{Data, Diagnostic, Kind, Node, Origin, Resolver, expand};
+use config::SECTIONS;
+
+use crate::document::{Data, Diagnostic, Kind, Node, Origin, Resolver, Table, expand, nearest};
 
 /// A scenario that has been read, its variants not yet resolved.
 #[derive(Debug, Clone)]
@@ -16,6 +18,7 @@ pub struct Scenario {
     pub settings: Settings,
     root: Node,
     variants: Vec<(String, Node)>,
+    assumptions: Vec<(String, Node)>,
 }
 
 /// The paths at which a plain string is short for `{ use = "..." }`.
@@ -46,27 +49,8 @@ impl Scenario {
         let Data::Table(table) = &mut root.data else {
             return Err(Diagnostic::new(&root.origin, "", "no table", "a scenario"));
         };
-        let mut variants = Vec::new();
-        if let Some(list) = table.remove("variant") {
-            let Data::Array(items) = list.data else {
-                return Err(Diagnostic::new(&list.origin, "variant", "no list", "[[variant]] tables"));
-            };
-            for (index, mut item) in items.into_iter().enumerate() {
-                let key = format!("variant.{index}");
-                let Data::Table(table) = &mut item.data else {
-                    return Err(Diagnostic::new(&item.origin, &key, "no table", "[[variant]] tables"));
-                };
-                let variant_name = match table.remove("name") {
-                    Some(node) => node.read::<String>().map_err(|error| error.under(&key))?,
-                    None => return Err(Diagnostic::new(&item.origin, &format!("{key}.name"), "nothing", "this key is needed")),
-                };
-                normalise(&mut item);
-                if variants.iter().any(|(other, _)| *other == variant_name) {
-                    return Err(Diagnostic::new(&item.origin, &format!("{key}.name"), format!("\"{variant_name}\" again"), "a name of its own"));
-                }
-                variants.push((variant_name, item));
-            }
-        }
+        let variants = named_overlays(table, "variant")?;
+        let assumptions = named_overlays(table, "assumption")?;
         let settings = Settings::read(&root)?;
         if variants.iter().any(|(name, _)| *name == settings.baseline) {
             return Err(Diagnostic::new(root.place("baseline"), "baseline", format!("\"{}\", a variant's name too", settings.baseline), "a name of its own"));
@@ -76,7 +60,13 @@ impl Scenario {
         if points * (variants.len() + 1) > MOST_CASES {
             return Err(Diagnostic::new(&root.origin, "sweep", format!("{} cases", points * (variants.len() + 1)), format!("at most {MOST_CASES}")));
         }
-        Ok(Self { settings, root, variants })
+        Ok(Self { settings, root, variants, assumptions })
+    }
+
+    /// What could be assumed instead: a name, and the overlay that it is.
+    #[must_use]
+    pub fn assumptions(&self) -> &[(String, Node)] {
+        &self.assumptions
     }
 
     /// Names of the baseline and the variants, in the order of the file; without a baseline, of the variants.
@@ -85,22 +75,42 @@ impl Scenario {
         std::iter::once(self.settings.baseline.as_str()).chain(self.variants.iter().map(|(name, _)| name.as_str())).collect()
     }
 
-    /// The case called `name`, with `extra` laid over it.
+    /// The case called `name`, with `extra` laid over it. An anchor is the baseline's own, and that of a variant that
+    /// states one; any other variant is scaled from it.
     ///
     /// # Errors
     /// A profile that it names is missing or wrong, or values contradict each other.
     pub fn case(&self, resolver: &mut Resolver<'_>, name: &str, extra: &[Node]) -> Result<Case, Diagnostic> {
-        let variant = self.variants.iter().find(|(other, _)| other == name).map(|(_, node)| node);
-        let mut node = self.root.clone();
-        if let Some(variant) = variant {
-            node = overlay(node, variant.clone());
+        match self.variants.iter().find(|(other, _)| other == name) {
+            Some((_, variant)) => {
+                let own_anchor = variant.find("anchor").is_some();
+                self.resolve(resolver, name, std::iter::once(variant).chain(extra), own_anchor)
+            }
+            None => self.resolve(resolver, name, extra.iter(), true),
         }
-        for over in extra {
+    }
+
+    /// The baseline with `extra` laid over it, as a variant of itself.
+    ///
+    /// # Errors
+    /// See [`Scenario::case`].
+    pub fn what_if(&self, resolver: &mut Resolver<'_>, extra: &Node) -> Result<Case, Diagnostic> {
+        self.resolve(resolver, &self.settings.baseline, std::iter::once(extra), false)
+    }
+
+    fn resolve<'n>(
+        &self,
+        resolver: &mut Resolver<'_>,
+        name: &str,
+        overlays: impl Iterator<Item = &'n Node>,
+        own_anchor: bool,
+    ) -> Result<Case, Diagnostic> {
+        let mut node = self.root.clone();
+        for over in overlays {
             let mut over = over.clone();
             normalise(&mut over);
             node = overlay(node, over);
         }
-        let own_anchor = variant.is_some_and(|variant| variant.find("anchor").is_some());
         Case::resolve(resolver, name, node, own_anchor)
     }
 
@@ -126,4 +136,31 @@ impl Scenario {
     pub fn set(&self, key: &str, value: f64) -> Result<Node, Diagnostic> {
         assignment(&format!("{key}={value}"))
     }
+}
+
+/// The overlays of a list of tables such as `[[variant]]`, each with its `name`.
+fn named_overlays(table: &mut Table, list_key: &str) -> Result<Vec<(String, Node)>, Diagnostic> {
+    let Some(list) = table.remove(list_key) else { return Ok(Vec::new()) };
+    let allowed = format!("[[{list_key}]] tables");
+    let Data::Array(items) = list.data else { return Err(Diagnostic::new(&list.origin, list_key, "no list", allowed)) };
+    let mut out: Vec<(String, Node)> = Vec::new();
+    for (index, mut item) in items.into_iter().enumerate() {
+        let key = format!("{list_key}.{index}");
+        let Data::Table(entries) = &mut item.data else { return Err(Diagnostic::new(&item.origin, &key, "no table", allowed)) };
+        let name_key = format!("{key}.name");
+        let Some(name) = entries.remove("name") else {
+            return Err(Diagnostic::new(&item.origin, &name_key, "nothing", "this key is needed"));
+        };
+        let name = name.read::<String>().map_err(|error| error.under(&name_key))?;
+        if out.iter().any(|(other, _)| *other == name) {
+            return Err(Diagnostic::new(&item.origin, &name_key, format!("\"{name}\" again"), "a name of its own"));
+        }
+        if let Some((unknown, node)) = entries.iter().find(|(key, _)| !SECTIONS.contains(key)) {
+            let mut error = Diagnostic::new(&node.origin, &format!("{key}.{unknown}"), "an unknown key", SECTIONS.join(", "));
+            error.nearest = nearest(unknown, SECTIONS.iter().copied());
+            return Err(error);
+        }
+        out.push((name, item));
+    }
+    Ok(out)
 }
