@@ -1,6 +1,8 @@
 //! From energy and hours to what a site meters, pays and emits: small pure functions.
 
-use crate::units::{Dollars, DollarsPerHour, DollarsPerKwh, DollarsPerTonne, GramsCo2e, GramsCo2ePerKwh, Joules, Litres, LitresPerKwh, Seconds};
+use crate::units::{
+    Dollars, DollarsPerHour, DollarsPerKwh, DollarsPerTonne, GramsCo2e, GramsCo2ePerKwh, Joules, Litres, LitresPerKwh, Seconds,
+};
 
 /// Energy at the facility's meter: IT energy times PUE (ISO/IEC 30134-2).
 #[must_use]
@@ -43,7 +45,14 @@ pub fn rent(time: Seconds, accelerators: f64, price: DollarsPerHour) -> Dollars 
 
 /// Cost of own hardware: purchase spread over its useful life, and electricity.
 #[must_use]
-pub fn ownership(purchase: Dollars, use_time: Seconds, lifetime: Seconds, utilisation: f64, facility_energy: Joules, tariff: DollarsPerKwh) -> Dollars {
+pub fn ownership(
+    purchase: Dollars,
+    use_time: Seconds,
+    lifetime: Seconds,
+    utilisation: f64,
+    facility_energy: Joules,
+    tariff: DollarsPerKwh,
+) -> Dollars {
     purchase * (use_time / (lifetime * utilisation)) + facility_energy * tariff
 }
 

@@ -178,8 +178,16 @@ mod tests {
 
     fn rates() -> Rates {
         Rates {
-            matmul: 100e12, saturation: 8e-6, bandwidth: 1e12, launch: 4e-6, host_floor: 0.0, link: 100e9, half_message: 10e6,
-            hop: 1e-5, overlap: 0.5, ring: 8.0,
+            matmul: 100e12,
+            saturation: 8e-6,
+            bandwidth: 1e12,
+            launch: 4e-6,
+            host_floor: 0.0,
+            link: 100e9,
+            half_message: 10e6,
+            hop: 1e-5,
+            overlap: 0.5,
+            ring: 8.0,
         }
     }
 

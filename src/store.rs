@@ -194,7 +194,12 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Text, Diagnostic> {
     // One byte beyond the limit tells a larger file without reading it, also where a size is not known beforehand.
     std::fs::File::open(path).map_err(failed)?.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > limit {
-        return Err(Diagnostic::new(&origin, "", format!("more than {} MB", limit / 1_000_000), format!("at most {} MB", limit / 1_000_000)));
+        return Err(Diagnostic::new(
+            &origin,
+            "",
+            format!("more than {} MB", limit / 1_000_000),
+            format!("at most {} MB", limit / 1_000_000),
+        ));
     }
     match String::from_utf8(bytes) {
         Ok(text) if !text.contains('\0') => Ok(Text { file, text }),

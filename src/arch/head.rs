@@ -29,13 +29,8 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
         HeadKind::MaskedLm => {
             let hidden = masked(tape, context, hidden);
             let narrow = model.embedding.width.unwrap_or(model.width);
-            let layer = Layer {
-                name: "head transform",
-                group: LinearComponent::HeadTransform,
-                inputs: model.width,
-                outputs: narrow,
-                bias: true,
-            };
+            let layer =
+                Layer { name: "head transform", group: LinearComponent::HeadTransform, inputs: model.width, outputs: narrow, bias: true };
             let hidden = linear::write(tape, context, layer, hidden);
             let hidden = tape.activate(model.head.activation.unwrap_or(Activation::Gelu), hidden);
             let hidden = tape.layer_norm(hidden, narrow as f64);

@@ -48,6 +48,23 @@ impl Model {
         Ok(model)
     }
 
+    /// What a reader should know of this model: choices that are allowed and save nothing.
+    #[must_use]
+    pub fn notes_at(&self, length: u64) -> Vec<String> {
+        let mut out = Vec::new();
+        let limit = self.break_even_rank();
+        if self.linear.rank.is_some_and(|rank| rank >= limit) {
+            out.push(format!("every layer stays dense: from rank {limit} on, two factors cost more than one matrix"));
+        }
+        if let (AttentionKind::Linformer, Some(linformer)) = (self.attention.kind, &self.attention.linformer)
+            && linformer.projected_length >= length
+        {
+            let k = linformer.projected_length;
+            out.push(format!("Linformer saves nothing at {length} positions: it projects them to {k}"));
+        }
+        out
+    }
+
     /// Layers of all stacks.
     #[must_use]
     pub fn layers(&self) -> u64 {

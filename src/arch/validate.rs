@@ -70,11 +70,11 @@ impl Model {
 
     fn check_attention(&self) -> Result<(), Problem> {
         let attention = &self.attention;
-        if attention.head_width.is_none() && self.width % attention.heads != 0 {
+        if attention.head_width.is_none() && !self.width.is_multiple_of(attention.heads) {
             let allowed = format!("a divisor of the width {}, or a head_width of its own", self.width);
             return Err(Problem::new("attention.heads", attention.heads.to_string(), allowed));
         }
-        if attention.heads % attention.groups() != 0 {
+        if !attention.heads.is_multiple_of(attention.groups()) {
             let allowed = format!("a divisor of the {} heads", attention.heads);
             return Err(Problem::new("attention.key_value_heads", attention.groups().to_string(), allowed));
         }
@@ -82,15 +82,21 @@ impl Model {
             return Err(Problem::new("attention.fused_projection", "true with rotary positions", "false"));
         }
         match (attention.kind, &attention.linformer) {
-            (AttentionKind::Linformer, None) => {
-                Err(Problem::new("attention.linformer", "nothing", "a table with projected_length"))
-            }
+            (AttentionKind::Linformer, None) => Err(Problem::new("attention.linformer", "nothing", "a table with projected_length")),
             (AttentionKind::Linformer, Some(linformer)) => {
                 if self.decoder.is_some() {
-                    return Err(Problem::new("attention.kind", "linformer in a decoder", "softmax: Linformer is not causal (Wang et al. 2020)"));
+                    return Err(Problem::new(
+                        "attention.kind",
+                        "linformer in a decoder",
+                        "softmax: Linformer is not causal (Wang et al. 2020)",
+                    ));
                 }
                 if attention.groups() != attention.heads {
-                    return Err(Problem::new("attention.key_value_heads", attention.groups().to_string(), "as many as heads with linformer"));
+                    return Err(Problem::new(
+                        "attention.key_value_heads",
+                        attention.groups().to_string(),
+                        "as many as heads with linformer",
+                    ));
                 }
                 if linformer.sharing == super::LinformerSharing::None && linformer.order == super::LinformerOrder::CompressThenProject {
                     return Err(Problem::new(
@@ -99,12 +105,13 @@ impl Model {
                         "project_then_compress, or another sharing: heads exist only after the projection",
                     ));
                 }
-                let Some(length) = linformer.length.or(self.embedding.positions.length) else {
+                if linformer.length.or(self.embedding.positions.length).is_none() {
                     return Err(Problem::new("attention.linformer.length", "nothing", "the longest sequence"));
-                };
-                let k = linformer.projected_length;
-                if k == 0 || k > length || length > LARGEST {
-                    return Err(Problem::new("attention.linformer.projected_length", k.to_string(), format!("1 to the length {length}")));
+                }
+                for (key, size) in [("projected_length", linformer.projected_length), ("length", linformer.length.unwrap_or(1))] {
+                    if size == 0 || size > LARGEST {
+                        return Err(Problem::new(format!("attention.linformer.{key}"), size.to_string(), format!("1 to {LARGEST}")));
+                    }
                 }
                 Ok(())
             }
@@ -126,10 +133,10 @@ impl Model {
             }
             _ => {}
         }
-        if let Some(ratio) = linear.ratio {
-            if !(ratio > 0.0 && ratio <= 1.0) {
-                return Err(Problem::new("linear.ratio", ratio.to_string(), "above 0, at most 1"));
-            }
+        if let Some(ratio) = linear.ratio
+            && !(ratio > 0.0 && ratio <= 1.0)
+        {
+            return Err(Problem::new("linear.ratio", ratio.to_string(), "above 0, at most 1"));
         }
         if linear.components.as_ref().is_some_and(Vec::is_empty) {
             return Err(Problem::new("linear.components", "an empty list", "attention, feed_forward, pooler, head_transform, vocabulary"));
@@ -213,11 +220,12 @@ impl Model {
     /// Checks that a sequence of `length` positions fits.
     pub(super) fn check_length(&self, length: u64) -> Result<(), Problem> {
         let positions = &self.embedding.positions;
-        if let (PositionKind::Learned, Some(limit)) = (positions.kind, positions.length) {
-            if length > limit {
-                let allowed = format!("sequences of at most {limit} positions, the learned table's rows; set embedding.positions.length for more");
-                return Err(Problem::new("embedding.positions.length", format!("a sequence of {length}"), allowed));
-            }
+        if let (PositionKind::Learned, Some(limit)) = (positions.kind, positions.length)
+            && length > limit
+        {
+            let allowed =
+                format!("sequences of at most {limit} positions, the learned table's rows; set embedding.positions.length for more");
+            return Err(Problem::new("embedding.positions.length", format!("a sequence of {length}"), allowed));
         }
         if let (AttentionKind::Linformer, Some(linformer)) = (self.attention.kind, &self.attention.linformer) {
             let limit = linformer.length.or(positions.length).unwrap_or_default();

@@ -7,10 +7,10 @@ use clap::Args;
 
 use super::{Failure, Format, print};
 use crate::document::Resolver;
+use crate::estimate;
 use crate::report::{self, Report};
 use crate::scenario::Scenario;
 use crate::store::Store;
-use crate::estimate;
 
 /// Estimate a scenario: time, energy, CO2e, water and cost of a baseline and its variants, with intervals.
 #[derive(Args)]

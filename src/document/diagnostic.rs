@@ -98,9 +98,6 @@ mod tests {
     fn one_line_names_everything() {
         let origin = Origin::line("a.toml", 3);
         let text = Diagnostic::unknown(&origin, "model", "model", "bert-bas", &["bert-base", "gpt2"]).to_string();
-        assert_eq!(
-            text,
-            "a.toml:3: model: found unknown model \"bert-bas\", allowed: bert-base, gpt2; nearest: \"bert-base\""
-        );
+        assert_eq!(text, "a.toml:3: model: found unknown model \"bert-bas\", allowed: bert-base, gpt2; nearest: \"bert-base\"");
     }
 }

@@ -82,7 +82,12 @@ impl Node {
         }
         let lines = Lines::new(file, text);
         if let Some(line) = too_deep(text) {
-            return Err(Diagnostic::new(&Origin::line(file, line), "", "keys or brackets nested too deep", format!("at most {DEPTH} levels")));
+            return Err(Diagnostic::new(
+                &Origin::line(file, line),
+                "",
+                "keys or brackets nested too deep",
+                format!("at most {DEPTH} levels"),
+            ));
         }
         let document = DeTable::parse(text).map_err(|error| syntax(&error, &lines))?;
         let start = document.span().start;

@@ -7,8 +7,11 @@ use super::node::{Data, Node, Origin, Table};
 pub const QUANTITY_KEYS: &[&str] =
     &["value", "low", "mode", "high", "mean", "standard_deviation", "median", "geometric_standard_deviation"];
 
+/// The text that takes a key of the base away.
+pub const UNSET: &str = "unset";
+
 /// Lays `top` over `base`. Tables are merged key by key; everything else, and a table that states a quantity
-/// (`{ low = ..., high = ... }`), is replaced whole.
+/// (`{ low = ..., high = ... }`), is replaced whole. A key that `top` sets to `"unset"` goes.
 #[must_use]
 pub fn overlay(base: Node, top: Node) -> Node {
     let place = base.origin;
@@ -16,6 +19,10 @@ pub fn overlay(base: Node, top: Node) -> Node {
         (Data::Table(base), Data::Table(top_table)) if !is_quantity(&base) && !is_quantity(&top_table) => {
             let mut merged = base;
             for (key, value) in top_table.entries {
+                if value.as_str() == Some(UNSET) {
+                    merged.remove(&key);
+                    continue;
+                }
                 match merged.entries.iter().position(|(name, _)| *name == key) {
                     Some(index) => {
                         let (key, old) = merged.entries.remove(index);
@@ -70,6 +77,8 @@ mod tests {
         assert_eq!(merged.find("t.y").unwrap().data, Data::Integer(3));
         assert!(merged.find("t.x.low").is_none());
         assert_eq!(merged.place("t.x").to_string(), "top:2");
+        let merged = overlay(merged, Node::parse("top", "t.y = \"unset\"").unwrap());
+        assert!(merged.find("t.y").is_none() && merged.find("t.x").is_some());
     }
 
     #[test]

@@ -111,7 +111,8 @@ impl Compiled {
         let lifetime = node.map(|embodied| {
             inputs.add("embodied: years in service", "s", &case.node_value(&embodied.lifetime, embodied.source.as_deref()))
         });
-        let offers = case.offers.iter().map(|offer| (inputs.add(&format!("price: {}", offer.name), "USD/h", &offer.price), offer.price.class));
+        let offers =
+            case.offers.iter().map(|offer| (inputs.add(&format!("price: {}", offer.name), "USD/h", &offer.price), offer.price.class));
         let offers = offers.collect();
         let own = case.own.as_ref().map(|own| {
             [
@@ -299,6 +300,10 @@ impl Compiled {
         if self.water.is_none() {
             out.push("water at the power plant: set site.grid to a country, or site.water_intensity".into());
         }
+        let exchanges = self.model.as_ref().filter(|_| self.accelerators > 1.0 && !self.anchor.as_ref().is_some_and(|anchor| anchor.own));
+        if exchanges.is_some_and(|model| model.link.is_none() && model.network.is_none()) {
+            out.push("time of the gradient exchange: the profiles state no link".into());
+        }
         if self.offers.is_empty() && self.own.is_none() {
             out.push("cost: no price (set price.offers or price.own)".into());
         }
@@ -326,9 +331,11 @@ impl TimeModel {
         let per_node = case.node.as_ref().map_or(u64::MAX, |node| node.accelerators_per_node);
         let crosses = case.accelerators > per_node;
         let node_network = case.node.as_ref().and_then(|node| node.network.as_ref()).filter(|_| crosses);
-        let link = device.link.as_ref().and_then(|link| link.bandwidth_one_way.as_ref().map(|b| case.device_value(b, link.source.as_deref())));
+        let link =
+            device.link.as_ref().and_then(|link| link.bandwidth_one_way.as_ref().map(|b| case.device_value(b, link.source.as_deref())));
         let efficiency = parameters.matmul_efficiency(device, precision);
-        let efficiency_name = if precision == Precision::Fp32 { "device: efficiency of fp32 products" } else { "device: efficiency of products" };
+        let efficiency_name =
+            if precision == Precision::Fp32 { "device: efficiency of fp32 products" } else { "device: efficiency of products" };
         let power = device.power.as_ref().map(|power| PowerHandles {
             limit: inputs.add("device: power limit", "W", &case.device_value(&power.limit, power.source.as_deref())),
             idle: match &power.idle {
@@ -344,7 +351,11 @@ impl TimeModel {
         Some(Self {
             phases: case.phases.iter().map(|phase| (phase.work.clone(), phase.steps)).collect(),
             peak: inputs.add("device: peak", "FLOP/s", &case.device_value(peak, device.peak.source.as_deref())),
-            bandwidth: inputs.add("device: memory bandwidth", "B/s", &case.device_value(&device.memory.bandwidth, device.memory.source.as_deref())),
+            bandwidth: inputs.add(
+                "device: memory bandwidth",
+                "B/s",
+                &case.device_value(&device.memory.bandwidth, device.memory.source.as_deref()),
+            ),
             matmul_efficiency: inputs.add(efficiency_name, "", &case.parameter(&efficiency)),
             memory_efficiency: inputs.add("device: efficiency of memory", "", &case.parameter(&parameters.memory.efficiency)),
             saturation: inputs.add("device: saturation time of a product", "s", &case.parameter(&parameters.matmul.saturation_time)),
@@ -358,10 +369,9 @@ impl TimeModel {
             hop: inputs.add("network: hop", "s", &case.parameter(&parameters.collective.latency)),
             overlap: inputs.add("network: overlap with backward", "", &case.parameter(&parameters.collective.overlap)),
             power,
-            overhead: case
-                .node
-                .as_ref()
-                .map(|node| inputs.add("node: power beside accelerators", "W", &case.node_value(&node.overhead.power, node.overhead.source.as_deref()))),
+            overhead: case.node.as_ref().map(|node| {
+                inputs.add("node: power beside accelerators", "W", &case.node_value(&node.overhead.power, node.overhead.source.as_deref()))
+            }),
         })
     }
 

@@ -73,7 +73,11 @@ impl Inputs {
     /// The uncertain inputs: place, name, and values at the ends of the central 90 %.
     pub(super) fn uncertain(&self) -> impl Iterator<Item = (usize, &InputValue, [f64; 2])> {
         let ends = |entry: &InputValue| [entry.distribution.quantile(0.05), entry.distribution.quantile(0.95)];
-        self.entries.iter().enumerate().filter(|(_, entry)| entry.distribution.is_uncertain()).map(move |(i, entry)| (i, entry, ends(entry)))
+        self.entries
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| entry.distribution.is_uncertain())
+            .map(move |(i, entry)| (i, entry, ends(entry)))
     }
 }
 

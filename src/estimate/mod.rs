@@ -10,7 +10,9 @@ mod sensitivity;
 mod threshold;
 
 pub use inputs::InputValue;
-pub use results::{AssumptionResult, CaseResult, Estimated, MemoryFit, Metric, PhaseResult, PublishedCheck, Results, Swing, ThresholdResult};
+pub use results::{
+    AssumptionResult, CaseResult, Estimated, MemoryFit, Metric, PhaseResult, PublishedCheck, Results, Swing, ThresholdResult,
+};
 
 use compile::{Compiled, Modelled};
 use inputs::Inputs;
@@ -29,13 +31,19 @@ pub fn run(scenario: &Scenario, resolver: &mut Resolver<'_>) -> Result<Results, 
     for (at, extra) in scenario.points()? {
         let cases = scenario.names().into_iter().map(|name| scenario.case(resolver, name, &extra)).collect::<Result<Vec<_>, _>>()?;
         let mut point = Point::new(&cases);
-        let mut estimated = point.simulate(scenario.settings.seed, scenario.settings.draws, scenario.settings.threshold.as_ref().map(|t| t.saving_percent));
+        let mut estimated =
+            point.simulate(scenario.settings.seed, scenario.settings.draws, scenario.settings.threshold.as_ref().map(|t| t.saving_percent));
+        if !scenario.settings.compare {
+            estimated.iter_mut().for_each(|result| result.savings_percent.clear());
+        }
         for (result, case) in estimated.iter_mut().zip(&cases) {
             result.at = at;
             result.describe(case);
         }
         if results.cases.is_empty() {
-            results.swings = point.swings();
+            if at.is_none() && scenario.settings.compare {
+                results.swings = point.swings();
+            }
             results.inputs = point.inputs.values();
             results.note_anchor(&cases, point.modelled_duration());
         }
@@ -106,8 +114,10 @@ impl Point {
     fn simulate(&mut self, seed: u64, draws: usize, mark: Option<f64>) -> Vec<CaseResult> {
         let central = self.outcomes(&self.inputs.centre());
         let columns = self.inputs.columns(seed, draws);
-        let mut samples: Vec<Vec<Vec<f64>>> =
-            central.iter().map(|outcome| Metric::ALL.iter().map(|m| Vec::with_capacity(if outcome.get(*m).is_some() { draws } else { 0 })).collect()).collect();
+        let mut samples: Vec<Vec<Vec<f64>>> = central
+            .iter()
+            .map(|outcome| Metric::ALL.iter().map(|m| Vec::with_capacity(if outcome.get(*m).is_some() { draws } else { 0 })).collect())
+            .collect();
         let mut row = self.inputs.centre();
         for draw in 0..draws {
             columns.fill(draw, &mut row);

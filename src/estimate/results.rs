@@ -40,8 +40,17 @@ pub enum Metric {
 impl Metric {
     /// Every metric.
     pub const ALL: [Self; 11] = [
-        Self::Duration, Self::AcceleratorHours, Self::Energy, Self::Operational, Self::Market, Self::Embodied, Self::Total,
-        Self::Water, Self::Cost, Self::CostLow, Self::CostHigh,
+        Self::Duration,
+        Self::AcceleratorHours,
+        Self::Energy,
+        Self::Operational,
+        Self::Market,
+        Self::Embodied,
+        Self::Total,
+        Self::Water,
+        Self::Cost,
+        Self::CostLow,
+        Self::CostHigh,
     ];
 }
 
@@ -207,8 +216,8 @@ impl PublishedCheck {
     /// Whether ours rounds to the printed digits.
     #[must_use]
     pub fn same_digits(&self) -> bool {
-        let scale = 10_f64.powi(self.decimals() as i32);
-        self.computed.is_some_and(|ours| (ours * scale).round() == (self.printed() * scale).round())
+        let half = 0.5 * 10_f64.powi(-(self.decimals() as i32));
+        self.computed.is_some_and(|ours| (ours - self.printed()).abs() <= half * (1.0 + 1e-9))
     }
 
     /// Ours above the printed one, percent.
@@ -383,22 +392,19 @@ impl CaseResult {
             self.phases = case.phases.iter().map(|phase| PhaseResult::of(phase, &rates, recompute)).collect();
         }
         self.memory = memory_fit(case);
-        if let Some(model) = case.model.as_ref().filter(|model| model.linear.is_low_rank()) {
-            let limit = model.break_even_rank();
-            if model.linear.rank.is_some_and(|rank| rank >= limit) {
-                self.notes.push(format!("every layer stays dense: from rank {limit} on, two factors cost more than one matrix"));
-            }
+        if let (Some(model), Some(longest)) = (&case.model, case.phases.iter().map(|phase| phase.sequence_length).max()) {
+            self.notes.extend(model.notes_at(longest));
         }
-        if let (Some(training), Some(memory)) = (&case.training, &self.memory) {
-            if !memory.fits() {
-                let instead = if memory.instead.is_empty() { "a device with more memory".to_string() } else { memory.instead.join("; ") };
-                self.notes.push(format!(
-                    "does not fit: needs {} of {} at {}; what would: {instead}",
-                    memory.needed,
-                    memory.capacity,
-                    training.precision.word()
-                ));
-            }
+        if let (Some(training), Some(memory)) = (&case.training, &self.memory)
+            && !memory.fits()
+        {
+            let instead = if memory.instead.is_empty() { "a device with more memory".to_string() } else { memory.instead.join("; ") };
+            self.notes.push(format!(
+                "does not fit: needs {} of {} at {}; what would: {instead}",
+                memory.needed,
+                memory.capacity,
+                training.precision.word()
+            ));
         }
     }
 }
@@ -434,10 +440,15 @@ fn memory_fit(case: &Case) -> Option<MemoryFit> {
     let instead = if needed <= capacity {
         Vec::new()
     } else {
-        fitting(training, model, largest.sequence_length, largest.micro_batch, |memory| memory.with_overhead(context, fragmentation) <= capacity)
+        fitting(training, model, largest.sequence_length, largest.micro_batch, |memory| {
+            memory.with_overhead(context, fragmentation) <= capacity
+        })
     };
     Some(MemoryFit { model: largest.memory.peak(), needed, capacity, instead })
 }
+
+/// A word for what is measured, a word for more of it, and the measure.
+type Measure<'a> = (&'a str, &'a str, &'a dyn Fn(&CaseResult) -> Option<f64>);
 
 impl Results {
     /// Where two cases of a sweep change places, in time of a step and in memory, as sentences.
@@ -451,7 +462,7 @@ impl Results {
         }
         let step = |case: &CaseResult| case.phases.first().map(|phase| phase.step.total().value());
         let memory = |case: &CaseResult| case.memory.as_ref().map(|memory| memory.needed.value());
-        let measures: [(&str, &str, &dyn Fn(&CaseResult) -> Option<f64>); 2] = [("time", "slower", &step), ("memory", "larger", &memory)];
+        let measures: [Measure<'_>; 2] = [("time", "slower", &step), ("memory", "larger", &memory)];
         let mut out = Vec::new();
         for (word, worse, measure) in measures {
             for (index, first) in names.iter().enumerate() {
@@ -463,7 +474,10 @@ impl Results {
                         let (over, under) = if sign > 0.0 { (first, second) } else { (second, first) };
                         let key = self.sweep_key.as_deref().unwrap_or_default();
                         let key = key.rsplit('.').next().unwrap_or_default().replace('_', " ");
-                        out.push(format!("{word}: {over} becomes {worse} than {under} at a {key} of about {}", crate::units::significant(at.round())));
+                        out.push(format!(
+                            "{word}: {over} becomes {worse} than {under} at a {key} of about {}",
+                            crate::units::significant(at.round())
+                        ));
                     }
                 }
             }

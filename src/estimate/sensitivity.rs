@@ -11,7 +11,8 @@ impl Point {
         }
         let variant = self.cases[1].name.clone();
         let centre = self.inputs.centre();
-        let ends: Vec<(usize, String, [f64; 2])> = self.inputs.uncertain().map(|(index, input, ends)| (index, input.name.clone(), ends)).collect();
+        let ends: Vec<(usize, String, [f64; 2])> =
+            self.inputs.uncertain().map(|(index, input, ends)| (index, input.name.clone(), ends)).collect();
         let mut swings: Vec<Swing> = Vec::new();
         for (index, input, ends) in ends {
             let at = |point: &mut Self, value: f64| {

@@ -16,10 +16,10 @@ pub(super) fn find(scenario: &Scenario, resolver: &mut Resolver<'_>, wanted: &Th
     let baseline = scenario.case(resolver, &scenario.settings.baseline, &[])?;
     let mut seen: BTreeMap<u64, Vec<(Metric, f64)>> = BTreeMap::new();
     let mut above = |resolver: &mut Resolver<'_>, value: u64, metric: Metric| -> Result<Option<bool>, Diagnostic> {
-        if !seen.contains_key(&value) {
+        if let std::collections::btree_map::Entry::Vacant(e) = seen.entry(value) {
             let over = scenario.set(&wanted.key, value as f64)?;
             let case = scenario.what_if(resolver, &over)?;
-            seen.insert(value, central_savings(&baseline, &case));
+            e.insert(central_savings(&baseline, &case));
         }
         let saving = seen[&value].iter().find(|(other, _)| *other == metric).map(|(_, saving)| *saving);
         Ok(saving.map(|saving| saving > wanted.saving_percent))

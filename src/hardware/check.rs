@@ -62,7 +62,14 @@ impl<'a> Checker<'a> {
     }
 
     /// A value inside a plausible range, with a source.
-    fn value<Q: Quantity + std::fmt::Display>(&mut self, key: &str, value: Option<&Estimate<Q>>, section: Option<&String>, low: f64, high: f64) {
+    fn value<Q: Quantity + std::fmt::Display>(
+        &mut self,
+        key: &str,
+        value: Option<&Estimate<Q>>,
+        section: Option<&String>,
+        low: f64,
+        high: f64,
+    ) {
         let Some(value) = value else { return };
         self.source(key, value.source.as_ref().or(section));
         for p in [1e-9, 1.0 - 1e-9] {
@@ -102,7 +109,11 @@ impl Accelerator {
         for (section, rates) in [("peak", Some(&self.peak)), ("achieved_matmul", self.achieved_matmul.as_ref())] {
             let Some(rates) = rates else { continue };
             let all = [
-                ("fp32", &rates.fp32), ("tf32", &rates.tf32), ("fp16", &rates.fp16), ("bf16", &rates.bf16), ("fp8", &rates.fp8),
+                ("fp32", &rates.fp32),
+                ("tf32", &rates.tf32),
+                ("fp16", &rates.fp16),
+                ("bf16", &rates.bf16),
+                ("fp8", &rates.fp8),
                 ("int8", &rates.int8),
             ];
             for (name, rate) in all {
@@ -151,23 +162,23 @@ impl Accelerator {
                 check.warning("peak.fp8", format!("{ratio:.2} times bf16"), "2 times bf16 where both are dense");
             }
         }
-        if let (Some(bf16), Some(fp16)) = (rate(Precision::Bf16), rate(Precision::Fp16)) {
-            if !(0.9..=1.1).contains(&(bf16 / fp16)) {
-                check.warning("peak.bf16", format!("{:.2} times fp16", bf16 / fp16), "as fast as fp16");
-            }
+        if let (Some(bf16), Some(fp16)) = (rate(Precision::Bf16), rate(Precision::Fp16))
+            && !(0.9..=1.1).contains(&(bf16 / fp16))
+        {
+            check.warning("peak.bf16", format!("{:.2} times fp16", bf16 / fp16), "as fast as fp16");
         }
-        if let (Some(fp16), Some(fp32)) = (rate(Precision::Fp16), rate(Precision::Fp32)) {
-            if fp16 < fp32 {
-                check.error(Problem::new("peak.fp16", format!("{:.2} times fp32", fp16 / fp32), "at least as fast as fp32"));
-            }
+        if let (Some(fp16), Some(fp32)) = (rate(Precision::Fp16), rate(Precision::Fp32))
+            && fp16 < fp32
+        {
+            check.error(Problem::new("peak.fp16", format!("{:.2} times fp32", fp16 / fp32), "at least as fast as fp32"));
         }
         if let Some(achieved) = &self.achieved_matmul {
             for precision in Precision::ALL {
-                if let (Some(seen), Some(peak)) = (achieved.at(precision), self.peak.at(precision)) {
-                    if seen.centre() > peak.centre() {
-                        let found = format!("{} at {}, above the peak", seen.centre(), precision.word());
-                        check.error(Problem::new("achieved_matmul", found, format!("at most {}", peak.centre())));
-                    }
+                if let (Some(seen), Some(peak)) = (achieved.at(precision), self.peak.at(precision))
+                    && seen.centre() > peak.centre()
+                {
+                    let found = format!("{} at {}, above the peak", seen.centre(), precision.word());
+                    check.error(Problem::new("achieved_matmul", found, format!("at most {}", peak.centre())));
                 }
             }
         }

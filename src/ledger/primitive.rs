@@ -29,7 +29,15 @@ pub enum Activation {
 }
 
 impl Tape {
-    fn pointwise(&mut self, name: &'static str, per_element: f64, inputs: &[Tensor], output: Tensor, keeps: &[Tensor], formula: &'static str) {
+    fn pointwise(
+        &mut self,
+        name: &'static str,
+        per_element: f64,
+        inputs: &[Tensor],
+        output: Tensor,
+        keeps: &[Tensor],
+        formula: &'static str,
+    ) {
         self.record(Draft {
             name,
             formula,
@@ -53,7 +61,8 @@ impl Tape {
     /// The element-wise product; keeps an input if the other one needs a gradient.
     pub fn multiply(&mut self, name: &'static str, left: Tensor, right: Tensor) -> Tensor {
         let output = self.activation(left.elements.max(right.elements));
-        let keeps: Vec<Tensor> = [(left, right), (right, left)].into_iter().filter(|(_, other)| other.gradient).map(|(kept, _)| kept).collect();
+        let keeps: Vec<Tensor> =
+            [(left, right), (right, left)].into_iter().filter(|(_, other)| other.gradient).map(|(kept, _)| kept).collect();
         self.pointwise(name, 1.0, &[left, right], output, &keeps, TRAFFIC);
         output
     }

@@ -127,10 +127,8 @@ mod tests {
             (0.0..10.0_f64, 0.0..10.0_f64).prop_map(|(low, add)| Distribution::Uniform { low, high: low + add }),
             three.prop_map(|(low, a, b)| Distribution::Triangular { low, mode: low + a, high: low + a + b }),
             (0.0..10.0_f64, 0.0..5.0_f64).prop_map(|(mean, standard_deviation)| Distribution::Normal { mean, standard_deviation }),
-            (0.1..10.0_f64, 1.0..4.0_f64).prop_map(|(median, geometric_standard_deviation)| Distribution::Lognormal {
-                median,
-                geometric_standard_deviation
-            }),
+            (0.1..10.0_f64, 1.0..4.0_f64)
+                .prop_map(|(median, geometric_standard_deviation)| Distribution::Lognormal { median, geometric_standard_deviation }),
         ]
     }
 

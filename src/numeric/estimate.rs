@@ -79,8 +79,18 @@ struct Parts {
 const FORMS: &str = "value; or low and high; or low, mode and high; or mean and standard_deviation; or median and \
                      geometric_standard_deviation";
 const KEYS: &[&str] = &[
-    "value", "low", "mode", "high", "mean", "standard_deviation", "median", "geometric_standard_deviation", "distribution",
-    "source", "class", "note",
+    "value",
+    "low",
+    "mode",
+    "high",
+    "mean",
+    "standard_deviation",
+    "median",
+    "geometric_standard_deviation",
+    "distribution",
+    "source",
+    "class",
+    "note",
 ];
 
 impl Parts {
@@ -100,15 +110,15 @@ impl Parts {
             }
             _ => return Err(format!("found a mix of keys that is no distribution, allowed: {FORMS}")),
         };
-        if let (_, Distribution::Uniform { low, high } | Distribution::Triangular { low, high, .. }) = found {
-            if low > high {
-                return Err(format!("found low {low} above high {high}, allowed: low at or below high (in base units)"));
-            }
+        if let (_, Distribution::Uniform { low, high } | Distribution::Triangular { low, high, .. }) = found
+            && low > high
+        {
+            return Err(format!("found low {low} above high {high}, allowed: low at or below high (in base units)"));
         }
-        if let (_, Distribution::Triangular { low, mode, high }) = found {
-            if mode < low || mode > high {
-                return Err(format!("found mode {mode} outside {low} to {high}, allowed: low <= mode <= high (in base units)"));
-            }
+        if let (_, Distribution::Triangular { low, mode, high }) = found
+            && (mode < low || mode > high)
+        {
+            return Err(format!("found mode {mode} outside {low} to {high}, allowed: low <= mode <= high (in base units)"));
         }
         if gsd.is_some_and(|gsd| gsd < 1.0) {
             return Err("found a geometric_standard_deviation below 1, allowed: 1 or more".to_string());
@@ -202,10 +212,7 @@ mod tests {
         assert_eq!(read("\"700 W\"").unwrap().distribution, Distribution::Fixed(700.0));
         assert_eq!(read("{ value = \"0.7 kW\", source = \"s\" }").unwrap().source.as_deref(), Some("s"));
         assert_eq!(read("{ low = 1, high = 2 }").unwrap().distribution, Distribution::Uniform { low: 1.0, high: 2.0 });
-        assert_eq!(
-            read("{ low = 1, mode = 1.5, high = 2, class = \"assumed\" }").unwrap().class,
-            Some(Class::Assumed)
-        );
+        assert_eq!(read("{ low = 1, mode = 1.5, high = 2, class = \"assumed\" }").unwrap().class, Some(Class::Assumed));
         assert!(read("{ mean = \"1 kW\", standard_deviation = \"50 W\" }").is_ok());
         assert!(read("{ distribution = \"lognormal\", median = \"1 kW\", geometric_standard_deviation = 1.2 }").is_ok());
     }

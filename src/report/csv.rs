@@ -9,7 +9,8 @@ impl Report<'_> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         let mut head: Vec<String> = vec!["case".into(), "at".into()];
         for column in COLUMNS {
-            let name = format!("{}_{}", column.heading.to_lowercase().replace([' ', '-'], "_").replace(',', ""), column.unit.to_lowercase());
+            let name =
+                format!("{}_{}", column.heading.to_lowercase().replace([' ', '-'], "_").replace(',', ""), column.unit.to_lowercase());
             head.extend([name.clone(), format!("{name}_low"), format!("{name}_high"), format!("{name}_saving_percent")]);
         }
         head.push("class".into());

@@ -99,7 +99,8 @@ fn case(case: &CaseResult) -> Value {
     for (metric, key, unit) in KEYS {
         out.insert((*key).into(), case.metric(*metric).map_or(Value::Null, |found| estimated(found, unit)));
     }
-    let emissions = EMISSIONS.iter().map(|(metric, key)| ((*key).to_string(), case.metric(*metric).map_or(Value::Null, |f| estimated(f, "kg"))));
+    let emissions =
+        EMISSIONS.iter().map(|(metric, key)| ((*key).to_string(), case.metric(*metric).map_or(Value::Null, |f| estimated(f, "kg"))));
     out.insert("co2e_kg".into(), Value::Object(emissions.collect()));
     out.insert("offers".into(), json!(case.offers));
     if !case.savings_percent.is_empty() {
@@ -118,10 +119,13 @@ fn case(case: &CaseResult) -> Value {
     out.insert("missing".into(), json!(case.missing));
     out.insert("notes".into(), json!(case.notes));
     if let Some(memory) = &case.memory {
-        out.insert("memory_bytes".into(), json!({
-            "model": memory.model.value(), "needed": memory.needed.value(), "capacity": memory.capacity.value(), "fits": memory.fits(),
-            "instead": memory.instead,
-        }));
+        out.insert(
+            "memory_bytes".into(),
+            json!({
+                "model": memory.model.value(), "needed": memory.needed.value(), "capacity": memory.capacity.value(), "fits": memory.fits(),
+                "instead": memory.instead,
+            }),
+        );
     }
     let phases = case.phases.iter().map(|phase| {
         json!({

@@ -34,11 +34,7 @@ impl<'a> Inspection<'a> {
     /// What a reader should know.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let limit = self.model.break_even_rank();
-        match self.model.linear.rank {
-            Some(rank) if rank >= limit => vec![format!("every layer stays dense: from rank {limit} on, two factors cost more than one matrix")],
-            _ => Vec::new(),
-        }
+        self.model.notes_at(self.length)
     }
 
     /// Versioned JSON.
@@ -80,7 +76,11 @@ impl<'a> Inspection<'a> {
 
     fn head(&self) -> String {
         let title = self.model.title.as_deref().unwrap_or(&self.model.name);
-        let source = self.model.sources.get(&self.model.source).map_or(String::new(), |source| format!("Sizes: {} ({})\n", source.citation, source.year));
+        let source = self
+            .model
+            .sources
+            .get(&self.model.source)
+            .map_or(String::new(), |source| format!("Sizes: {} ({})\n", source.citation, source.year));
         format!("{title}\n{source}batch {}, {} positions, {}\n\n", self.batch, self.length, self.precision.word())
     }
 
@@ -100,7 +100,16 @@ impl<'a> Inspection<'a> {
             })
             .collect();
         rows.push(row("total", self.ledger.parameters(), total, self.memory.activations.to_string()));
-        let head = ["component", "parameters", "matmul\nforward", "matmul\nbackward", "element-wise\nforward", "moved\nforward", "moved\nbackward", "kept for\nbackward"];
+        let head = [
+            "component",
+            "parameters",
+            "matmul\nforward",
+            "matmul\nbackward",
+            "element-wise\nforward",
+            "moved\nforward",
+            "moved\nbackward",
+            "kept for\nbackward",
+        ];
         let intensity = total.0.matmul_flops / total.0.bytes();
         let memory = vec![
             ("parameters", self.memory.parameters),
@@ -122,7 +131,9 @@ impl<'a> Inspection<'a> {
     #[must_use]
     pub fn rows(&self) -> String {
         let rows = self.ledger.ops().iter().map(|op| {
-            let shape = op.shape.map_or(String::new(), |s| format!("{} x ({} x {} x {})", grouped(s.batch), grouped(s.m), grouped(s.n), grouped(s.k)));
+            let shape = op
+                .shape
+                .map_or(String::new(), |s| format!("{} x ({} x {} x {})", grouped(s.batch), grouped(s.m), grouped(s.n), grouped(s.k)));
             let flops = op.forward.matmul_flops + op.forward.elementwise_flops;
             vec![
                 op.component.key().to_string(),
@@ -136,7 +147,17 @@ impl<'a> Inspection<'a> {
                 Bytes::new(op.backward().bytes()).to_string(),
             ]
         });
-        let head = ["component", "operation", "batch x (m x n x k)", "formula", "times", "forward", "backward", "moved\nforward", "moved\nbackward"];
+        let head = [
+            "component",
+            "operation",
+            "batch x (m x n x k)",
+            "formula",
+            "times",
+            "forward",
+            "backward",
+            "moved\nforward",
+            "moved\nbackward",
+        ];
         self.head() + &table(head.map(String::from).to_vec(), rows.collect(), 4) + "Figures are of one run; times says how often it runs.\n"
     }
 }

@@ -30,7 +30,15 @@ impl Report<'_> {
             .results
             .inputs
             .iter()
-            .map(|input| vec![input.name.clone(), distribution(&input.distribution), input.unit.into(), input.class.word().into(), input.from.clone()])
+            .map(|input| {
+                vec![
+                    input.name.clone(),
+                    distribution(&input.distribution),
+                    input.unit.into(),
+                    input.class.word().into(),
+                    input.from.clone(),
+                ]
+            })
             .collect();
         let documents: Vec<Vec<String>> = self.provenance().into_iter().map(|(kind, file, hash)| vec![kind, file, hash]).collect();
         let tables = self.table();

@@ -92,7 +92,8 @@ impl<'a> Report<'a> {
     fn like(&self) -> Option<String> {
         let grams = self.results.cases.first().and_then(|case| case.central(Metric::Operational))?;
         let count = |equivalent: &Equivalent| grams / equivalent.per.centre().value();
-        let fitting: Vec<_> = self.equivalents.iter().filter(|(equivalent, _)| (0.5..=100_000.0).contains(&count(equivalent))).take(4).collect();
+        let fitting: Vec<_> =
+            self.equivalents.iter().filter(|(equivalent, _)| (0.5..=100_000.0).contains(&count(equivalent))).take(4).collect();
         let mut out = String::new();
         for (index, (equivalent, from)) in fitting.iter().enumerate() {
             let last = fitting.get(index + 1).is_none_or(|(_, next)| next != from);

@@ -15,8 +15,13 @@ const INK: RGBColor = RGBColor(40, 40, 40);
 const MESH: RGBColor = RGBColor(225, 225, 225);
 /// Okabe and Ito 2008: told apart by every kind of colour vision.
 const PALETTE: [RGBColor; 7] = [
-    RGBColor(0, 114, 178), RGBColor(230, 159, 0), RGBColor(0, 158, 115), RGBColor(213, 94, 0), RGBColor(86, 180, 233),
-    RGBColor(204, 121, 167), RGBColor(110, 110, 110),
+    RGBColor(0, 114, 178),
+    RGBColor(230, 159, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(213, 94, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(204, 121, 167),
+    RGBColor(110, 110, 110),
 ];
 
 /// Makes the shipped font known, once.
@@ -75,40 +80,55 @@ fn draw<B: DrawingBackend>(area: &DrawingArea<B, Shift>, results: &Results) -> D
     let Some(column) = COLUMNS.iter().find(|column| Some(column.metric) == metric) else { return Ok(()) };
     let savings = results.cases.iter().any(|case| case.saving(column.metric).is_some());
     let mark = results.threshold.as_ref().map(|(_, mark, _)| *mark);
-    let amounts: Vec<(String, Option<Interval>)> =
-        results.cases.iter().map(|case| (case.name.clone(), case.metric(column.metric).map(|found| found.interval.scaled(column.scale())))).collect();
+    let amounts: Vec<(String, Option<Interval>)> = results
+        .cases
+        .iter()
+        .map(|case| (case.name.clone(), case.metric(column.metric).map(|found| found.interval.scaled(column.scale()))))
+        .collect();
     bars(&left, &format!("{}, {}", column.heading, column.unit), &amounts, None, 0)?;
     if savings {
-        let amounts: Vec<(String, Option<Interval>)> = results.cases.iter().skip(1).map(|case| (case.name.clone(), case.saving(column.metric))).collect();
+        let amounts: Vec<(String, Option<Interval>)> =
+            results.cases.iter().skip(1).map(|case| (case.name.clone(), case.saving(column.metric))).collect();
         bars(&right, &format!("saving of {} against {}, %", word(column.metric), results.baseline), &amounts, mark, 1)
     } else {
         let other = COLUMNS.iter().find(|column| column.metric == Metric::Operational && shown(Metric::Operational));
         let other: &Column = other.unwrap_or(column);
-        let amounts: Vec<(String, Option<Interval>)> =
-            results.cases.iter().map(|case| (case.name.clone(), case.metric(other.metric).map(|found| found.interval.scaled(other.scale())))).collect();
+        let amounts: Vec<(String, Option<Interval>)> = results
+            .cases
+            .iter()
+            .map(|case| (case.name.clone(), case.metric(other.metric).map(|found| found.interval.scaled(other.scale()))))
+            .collect();
         bars(&right, &format!("{}, {}", other.heading, other.unit), &amounts, None, 0)
     }
 }
 
 /// Horizontal bars with the interval as a line, and the value at the end.
-fn bars<B: DrawingBackend>(area: &DrawingArea<B, Shift>, caption: &str, amounts: &[(String, Option<Interval>)], mark: Option<f64>, first_colour: usize) -> Drawn<B> {
+fn bars<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    caption: &str,
+    amounts: &[(String, Option<Interval>)],
+    mark: Option<f64>,
+    first_colour: usize,
+) -> Drawn<B> {
     let known = amounts.iter().filter_map(|(_, interval)| *interval);
     let top = known.clone().map(|interval| interval.high.max(interval.value)).fold(f64::MIN_POSITIVE, f64::max);
     let bottom = known.clone().map(|interval| interval.low.min(interval.value)).fold(0.0, f64::min);
     let least = known.map(|interval| interval.value).filter(|value| *value > 0.0).fold(top, f64::min);
     // Amounts a thousand times apart are shown by their orders of magnitude.
     let logarithmic = bottom >= 0.0 && top / least > 300.0;
-    let place = |value: f64| if logarithmic { (value.max(least / 3.0) / (least / 3.0)).log10() } else { value };
-    let range = if logarithmic { 0.0..place(top) * 1.25 } else { bottom * 1.15..top * 1.28 };
+    let decade = least.log10().floor();
+    let place = |value: f64| if logarithmic { (value.max(f64::MIN_POSITIVE).log10() - decade).max(0.0) } else { value };
+    let range = if logarithmic { 0.0..(place(top) * 1.3).ceil() } else { bottom * 1.15..top * 1.28 };
     let count = amounts.len();
     let text = TextStyle::from(("sans-serif", 15).into_font()).color(&INK);
     let mut chart = ChartBuilder::on(area)
         .margin(14)
         .caption(caption, TextStyle::from(("sans-serif", 17).into_font()).color(&INK))
         .x_label_area_size(34)
-        .y_label_area_size(130)
+        .y_label_area_size(165)
         .build_cartesian_2d(range, (count as f64)..0.0)?;
-    let label = |value: &f64| if logarithmic { crate::units::significant(10_f64.powf(*value) * least / 3.0) } else { crate::units::significant(*value) };
+    let label =
+        |value: &f64| if logarithmic { crate::units::significant(10_f64.powf(*value + decade)) } else { crate::units::significant(*value) };
     chart
         .configure_mesh()
         .disable_y_mesh()
@@ -116,7 +136,7 @@ fn bars<B: DrawingBackend>(area: &DrawingArea<B, Shift>, caption: &str, amounts:
         .light_line_style(TRANSPARENT)
         .bold_line_style(MESH)
         .axis_style(MESH)
-        .x_labels(if logarithmic { 4 } else { 6 })
+        .x_labels(5)
         .x_label_formatter(&label)
         .label_style(text.clone())
         .draw()?;
@@ -135,9 +155,19 @@ fn bars<B: DrawingBackend>(area: &DrawingArea<B, Shift>, caption: &str, amounts:
         ));
         let (_, y0) = area.get_base_pixel();
         area.draw(&Text::new(shorten(name), (pixel.0 - x0 - 8, pixel.1 - y0), right))?;
-        let Some(interval) = interval else { continue };
+        let left = text.clone().pos(plotters::style::text_anchor::Pos::new(
+            plotters::style::text_anchor::HPos::Left,
+            plotters::style::text_anchor::VPos::Center,
+        ));
+        let Some(interval) = interval else {
+            area.draw(&Text::new("not known", (pixel.0 - x0 + 8, pixel.1 - y0), left))?;
+            continue;
+        };
         let colour = PALETTE[(index + first_colour) % PALETTE.len()];
-        chart.draw_series([Rectangle::new([(place(0.0).min(place(interval.value)), middle - 0.32), (place(interval.value), middle + 0.32)], colour.mix(0.8).filled())])?;
+        chart.draw_series([Rectangle::new(
+            [(place(0.0).min(place(interval.value)), middle - 0.32), (place(interval.value), middle + 0.32)],
+            colour.mix(0.8).filled(),
+        )])?;
         if interval.high > interval.low {
             chart.draw_series([PathElement::new([(place(interval.low), middle), (place(interval.high), middle)], INK.stroke_width(2))])?;
             for end in [interval.low, interval.high] {
@@ -145,10 +175,6 @@ fn bars<B: DrawingBackend>(area: &DrawingArea<B, Shift>, caption: &str, amounts:
             }
         }
         let end = place(interval.high.max(interval.value));
-        let left = text.clone().pos(plotters::style::text_anchor::Pos::new(
-            plotters::style::text_anchor::HPos::Left,
-            plotters::style::text_anchor::VPos::Center,
-        ));
         let span = chart.x_range().end - chart.x_range().start;
         chart.draw_series([Text::new(crate::units::significant(interval.value), (end + 0.015 * span, middle), left)])?;
     }
@@ -156,11 +182,16 @@ fn bars<B: DrawingBackend>(area: &DrawingArea<B, Shift>, caption: &str, amounts:
 }
 
 fn shorten(name: &str) -> String {
-    if name.chars().count() > 16 { name.chars().take(15).chain(['…']).collect() } else { name.to_string() }
+    if name.chars().count() > 22 { name.chars().take(21).chain(['…']).collect() } else { name.to_string() }
 }
 
 /// One line a case over the sweep's values, both axes logarithmic.
-fn lines<B: DrawingBackend>(area: &DrawingArea<B, Shift>, results: &Results, caption: &str, value: &dyn Fn(&CaseResult) -> Option<f64>) -> Drawn<B> {
+fn lines<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    results: &Results,
+    caption: &str,
+    value: &dyn Fn(&CaseResult) -> Option<f64>,
+) -> Drawn<B> {
     let points = |name: &str| -> Vec<(f64, f64)> {
         let of = results.cases.iter().filter(|case| case.name == name);
         of.filter_map(|case| Some((case.at?, value(case)?))).filter(|(x, y)| *x > 0.0 && *y > 0.0).collect()

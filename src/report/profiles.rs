@@ -88,7 +88,8 @@ pub fn list(store: &Store, kind: Option<Listed>) -> Result<Listing, Diagnostic> 
     let shown = |value: Option<String>| value.unwrap_or_else(|| "-".into());
     Ok(match kind {
         None => {
-            let kinds = [("accelerators", Kind::Accelerator), ("nodes", Kind::Node), ("models", Kind::Model), ("scenarios", Kind::Scenario)];
+            let kinds =
+                [("accelerators", Kind::Accelerator), ("nodes", Kind::Node), ("models", Kind::Model), ("scenarios", Kind::Scenario)];
             let mut rows: Vec<Vec<String>> = Vec::new();
             for (word, kind) in kinds {
                 rows.extend(store.list(kind).into_iter().map(|entry| vec![word.to_string(), entry.name, entry.file]));
@@ -118,7 +119,17 @@ pub fn list(store: &Store, kind: Option<Listed>) -> Result<Listing, Diagnostic> 
                     shown(device.released.clone()),
                 ]);
             }
-            let head = ["accelerator", "alias", "memory, GB", "bandwidth, GB/s", "fp32, TFLOP/s", "fp16, TFLOP/s", "bf16, TFLOP/s", "limit, W", "released"];
+            let head = [
+                "accelerator",
+                "alias",
+                "memory, GB",
+                "bandwidth, GB/s",
+                "fp32, TFLOP/s",
+                "fp16, TFLOP/s",
+                "bf16, TFLOP/s",
+                "limit, W",
+                "released",
+            ];
             Listing::new(&head, rows, 2)
         }
         Some(Listed::Nodes) => {
@@ -153,7 +164,12 @@ pub fn list(store: &Store, kind: Option<Listed>) -> Result<Listing, Diagnostic> 
             for grid in grid_tables(store, &origin)? {
                 for row in &grid.rows {
                     let year = row.year.map_or(String::new(), |year| year.to_string());
-                    rows.push(vec![format!("{}/{}", grid.side_car.name, row.zone), row.name.clone(), year, crate::units::significant(row.grams_per_kwh)]);
+                    rows.push(vec![
+                        format!("{}/{}", grid.side_car.name, row.zone),
+                        row.name.clone(),
+                        year,
+                        crate::units::significant(row.grams_per_kwh),
+                    ]);
                 }
             }
             Listing::new(&["grid", "name", "year", "g/kWh"], rows, 2)
@@ -202,7 +218,9 @@ pub fn show(store: &Store, name: &str) -> Result<String, Diagnostic> {
             Some(found) => format!("{key} = \"{}{unit}\"  # {}\n", found.value, found.from),
             None => format!("# {key}: not known\n"),
         };
-        return Ok(line("pue", "", region.pue) + &line("wue", " L/kWh", region.wue) + &line("carbon_intensity", " g/kWh", region.intensity));
+        return Ok(line("pue", "", region.pue)
+            + &line("wue", " L/kWh", region.wue)
+            + &line("carbon_intensity", " g/kWh", region.intensity));
     }
     let known: Vec<String> = kinds.iter().flat_map(|kind| store.list(*kind)).map(|entry| entry.name).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -276,9 +294,8 @@ impl Checked {
         self.profiles += 1;
         let mut resolver = Resolver::new(store);
         if kind == Kind::Scenario {
-            let resolved = Scenario::read(&mut resolver, name, &[]).and_then(|scenario| {
-                scenario.names().into_iter().try_for_each(|case| scenario.case(&mut resolver, case, &[]).map(drop))
-            });
+            let resolved = Scenario::read(&mut resolver, name, &[])
+                .and_then(|scenario| scenario.names().into_iter().try_for_each(|case| scenario.case(&mut resolver, case, &[]).map(drop)));
             return resolved.unwrap_or_else(|error| self.error(&error));
         }
         let node = match resolver.named(kind, name, &Origin::whole("command line")) {
@@ -309,7 +326,8 @@ impl Checked {
             let key = name.to_lowercase();
             match self.names.get(&key) {
                 Some(other) if *other != place => {
-                    let error = Diagnostic::new(node.place("name"), "name", format!("\"{name}\", which {other} has too"), "names of their own");
+                    let error =
+                        Diagnostic::new(node.place("name"), "name", format!("\"{name}\", which {other} has too"), "names of their own");
                     self.error(&error);
                 }
                 _ => {

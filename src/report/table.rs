@@ -87,7 +87,7 @@ impl Report<'_> {
         }
         let rows = variants.iter().map(|case| {
             let mut row = vec![label(case)];
-            row.extend(columns.iter().map(|column| case.saving(column.metric).map_or("-".into(), |saving| percent(saving))));
+            row.extend(columns.iter().map(|column| case.saving(column.metric).map_or("-".into(), percent)));
             if mark.is_some() {
                 let share = case.share_above_mark.iter().find(|(metric, _)| *metric == Metric::Energy);
                 row.push(share.map_or("-".into(), |(_, share)| format!("{:.0} %", 100.0 * share)));
@@ -113,7 +113,18 @@ impl Report<'_> {
         if rows.is_empty() {
             return String::new();
         }
-        let head = ["where a step goes", "positions", "batch", "step", "linear", "attention\nmap", "element-\nwise", "optimizer", "exchange", "host"];
+        let head = [
+            "where a step goes",
+            "positions",
+            "batch",
+            "step",
+            "linear",
+            "attention\nmap",
+            "element-\nwise",
+            "optimizer",
+            "exchange",
+            "host",
+        ];
         let mut out = table(head.map(String::from).to_vec(), rows, 1);
         out += &wrap(
             "Modelled at central values: linear layers, products that mix positions, and element-wise kernels with their launches; \
@@ -145,12 +156,14 @@ impl Report<'_> {
         let shown = |saving: Option<f64>| saving.map_or("-".to_string(), |saving| format!("{saving:.1}"));
         let as_said = self.results.cases.iter().filter(|case| !case.savings_percent.is_empty());
         let energy_or_time = |energy: Option<f64>, time: Option<f64>| shown(energy.or(time));
-        let mut rows = vec![std::iter::once("as said".to_string())
-            .chain(as_said.map(|case| {
-                let of = |metric| case.saving(metric).map(|saving| saving.value);
-                energy_or_time(of(Metric::Energy), of(Metric::Duration))
-            }))
-            .collect::<Vec<String>>()];
+        let mut rows = vec![
+            std::iter::once("as said".to_string())
+                .chain(as_said.map(|case| {
+                    let of = |metric| case.saving(metric).map(|saving| saving.value);
+                    energy_or_time(of(Metric::Energy), of(Metric::Duration))
+                }))
+                .collect::<Vec<String>>(),
+        ];
         rows.extend(self.results.assumptions.iter().map(|assumption| {
             let cells = assumption.savings.iter().map(|(_, time, energy)| energy_or_time(*energy, *time));
             std::iter::once(assumption.name.clone()).chain(cells).collect()
@@ -164,7 +177,8 @@ impl Report<'_> {
         }
         let rows = self.results.published.iter().map(|check| {
             let decimals = check.decimals();
-            let ours = check.computed.map_or("-".to_string(), |ours| if decimals == 0 { grouped(ours) } else { format!("{ours:.decimals$}") });
+            let ours =
+                check.computed.map_or("-".to_string(), |ours| if decimals == 0 { grouped(ours) } else { format!("{ours:.decimals$}") });
             let same = if check.same_digits() { "same digits" } else { "" };
             let difference = check.difference_percent().map_or("-".to_string(), |d| format!("{d:+.2} % {same}"));
             let quantity = format!("{:?}", check.published.quantity);
@@ -176,7 +190,14 @@ impl Report<'_> {
                 "Duration" => "time",
                 _ => "energy",
             };
-            vec![check.published.case.clone(), quantity.to_string(), check.published.unit.clone(), check.published.printed.clone(), ours, difference.trim_end().to_string()]
+            vec![
+                check.published.case.clone(),
+                quantity.to_string(),
+                check.published.unit.clone(),
+                check.published.printed.clone(),
+                ours,
+                difference.trim_end().to_string(),
+            ]
         });
         let head = ["published", "quantity", "unit", "printed", "computed", "difference"].map(String::from).to_vec();
         table(head, rows.collect(), 3) + "\n"
@@ -253,7 +274,11 @@ impl Report<'_> {
 
     fn sources_line(&self) -> String {
         let used: Vec<String> = self.provenance().into_iter().map(|(_, file, hash)| format!("{file} {hash}")).collect();
-        let mut out = wrap(&format!("{} draws, seed {}. Made from {}.", grouped(self.results.draws as f64), self.results.seed, used.join(", ")), WIDTH, "");
+        let mut out = wrap(
+            &format!("{} draws, seed {}. Made from {}.", grouped(self.results.draws as f64), self.results.seed, used.join(", ")),
+            WIDTH,
+            "",
+        );
         out += &wrap("Every input with its class and source: --format markdown or json.", WIDTH, "");
         out
     }

@@ -261,7 +261,12 @@ impl Case {
                 (_, None, _) => "hardware.accelerator",
                 _ => "training",
             };
-            return Err(Diagnostic::new(&whole.origin, missing, "nothing", "a model, an accelerator and a training; or an anchor of its own"));
+            return Err(Diagnostic::new(
+                &whole.origin,
+                missing,
+                "nothing",
+                "a model, an accelerator and a training; or an anchor of its own",
+            ));
         }
         let site = sections.site.resolve(resolver, &whole, &sources)?;
         let (offers, own, carbon_price) = sections.price.resolve(accelerator.as_ref(), around.as_ref(), &sources).map_err(place)?;
@@ -275,8 +280,20 @@ impl Case {
             None => Known::assumed(0.85, "share of years in service that hardware works, as in Luccioni et al. 2022 (arXiv 2211.02001)"),
         };
         Ok(Self {
-            name: name.to_string(), model, accelerator, node: around, accelerators, training: sections.training, phases, performance,
-            anchor, site, offers, own, carbon_price, utilisation,
+            name: name.to_string(),
+            model,
+            accelerator,
+            node: around,
+            accelerators,
+            training: sections.training,
+            phases,
+            performance,
+            anchor,
+            site,
+            offers,
+            own,
+            carbon_price,
+            utilisation,
         })
     }
 }
@@ -290,7 +307,8 @@ fn section<T>(
     read: impl FnOnce(&Node) -> Result<T, Diagnostic>,
 ) -> Result<Option<T>, Diagnostic> {
     let Some(node) = node else { return Ok(None) };
-    let node = resolver.resolve(kind, node).map_err(|error| if error.key == "use" { Diagnostic { key: key.into(), ..error } } else { error })?;
+    let node =
+        resolver.resolve(kind, node).map_err(|error| if error.key == "use" { Diagnostic { key: key.into(), ..error } } else { error })?;
     read(&node).map(Some).map_err(|error| error.under(key))
 }
 
@@ -333,9 +351,12 @@ impl SiteSection {
         let section = self.source.as_deref();
         let at = |key: &str| -> Origin { node.place(&format!("site.{key}")).clone() };
         let range = |key: &str, value: Option<f64>, low: f64, high: f64, unit: &str| match value {
-            Some(value) if !(low..=high).contains(&value) => {
-                Err(Diagnostic::new(&at(key), &format!("site.{key}"), format!("an implausible {value}{unit}"), format!("{low} to {high}{unit}")))
-            }
+            Some(value) if !(low..=high).contains(&value) => Err(Diagnostic::new(
+                &at(key),
+                &format!("site.{key}"),
+                format!("an implausible {value}{unit}"),
+                format!("{low} to {high}{unit}"),
+            )),
             _ => Ok(()),
         };
         range("pue", self.pue.as_ref().map(|v| v.centre().value()), 1.0, 5.0, "")?;
@@ -392,20 +413,29 @@ impl SiteSection {
 type Prices = (Vec<Offer>, Option<Own>, Option<Known>);
 
 impl PriceSection {
-    fn resolve(self, device: Option<&Accelerator>, node: Option<&NodeProfile>, sources: &BTreeMap<String, Source>) -> Result<Prices, Problem> {
+    fn resolve(
+        self,
+        device: Option<&Accelerator>,
+        node: Option<&NodeProfile>,
+        sources: &BTreeMap<String, Source>,
+    ) -> Result<Prices, Problem> {
         let section = self.source.as_deref();
         let mut offers = Vec::new();
         for (name, price) in &self.offers {
             if price.centre().value() > 1000.0 {
-                return Err(Problem::new(format!("price.offers.{name}"), format!("an implausible {price}"), "0 to 1000 USD/h an accelerator"));
+                return Err(Problem::new(
+                    format!("price.offers.{name}"),
+                    format!("an implausible {price}"),
+                    "0 to 1000 USD/h an accelerator",
+                ));
             }
             offers.push(Offer { name: name.clone(), price: Known::of(price, section, sources) });
         }
         let profile_price = device.and_then(|device| device.price.as_ref().map(|price| (price, &device.sources)));
-        if let (true, None, Some((price, sources))) = (offers.is_empty(), &self.own, profile_price) {
-            if let Some(cloud) = &price.cloud {
-                offers.push(Offer { name: "cloud".into(), price: Known::of(cloud, price.source.as_deref(), sources) });
-            }
+        if let (true, None, Some((price, sources))) = (offers.is_empty(), &self.own, profile_price)
+            && let Some(cloud) = &price.cloud
+        {
+            offers.push(Offer { name: "cloud".into(), price: Known::of(cloud, price.source.as_deref(), sources) });
         }
         let own = match self.own {
             None => None,
@@ -416,13 +446,21 @@ impl PriceSection {
                         let purchase = price.purchase.as_ref().map(|value| Known::of(value, price.source.as_deref(), sources));
                         purchase.ok_or_else(|| Problem::new("price.own.purchase_per_accelerator", "nothing", "a price"))?
                     }
-                    _ => return Err(Problem::new("price.own.purchase_per_accelerator", "nothing", "a price; the accelerator's profile has none")),
+                    _ => {
+                        return Err(Problem::new(
+                            "price.own.purchase_per_accelerator",
+                            "nothing",
+                            "a price; the accelerator's profile has none",
+                        ));
+                    }
                 };
                 let embodied = node.and_then(|node| node.embodied.as_ref().map(|embodied| (embodied, &node.sources)));
                 let lifetime = match (&own.lifetime, embodied) {
                     (Some(value), _) => Known::of(value, section, sources),
                     (None, Some((embodied, sources))) => Known::of(&embodied.lifetime, embodied.source.as_deref(), sources),
-                    (None, None) => return Err(Problem::new("price.own.lifetime", "nothing", "years in service; no node profile states them")),
+                    (None, None) => {
+                        return Err(Problem::new("price.own.lifetime", "nothing", "years in service; no node profile states them"));
+                    }
                 };
                 Some(Own { purchase, lifetime, tariff: Known::of(&own.tariff, section, sources) })
             }

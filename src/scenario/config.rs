@@ -20,6 +20,8 @@ pub struct Settings {
     pub draws: usize,
     /// Seed of the draws.
     pub seed: u64,
+    /// Whether variants are compared with the baseline; a list of unlike runs is not.
+    pub compare: bool,
     /// A key and the values it takes in turn.
     pub sweep: Option<Sweep>,
     /// From where a saving passes a mark.
@@ -36,6 +38,9 @@ pub struct Settings {
 pub struct Sweep {
     /// Dotted path.
     pub key: String,
+    /// Keys that take the same value.
+    #[serde(default)]
+    pub with: Vec<String>,
     /// The values.
     pub values: Vec<f64>,
 }
@@ -100,6 +105,8 @@ struct Head {
     draws: usize,
     #[serde(default = "one")]
     seed: u64,
+    #[serde(default = "yes")]
+    compare: bool,
     #[serde(default)]
     sweep: Option<Sweep>,
     #[serde(default)]
@@ -114,6 +121,10 @@ fn ten_thousand() -> usize {
     10_000
 }
 
+fn yes() -> bool {
+    true
+}
+
 fn one() -> u64 {
     1
 }
@@ -122,7 +133,7 @@ fn one() -> u64 {
 pub(super) const SECTIONS: &[&str] = &["model", "hardware", "training", "anchor", "site", "price", "embodied"];
 /// The settings.
 pub(super) const SETTINGS: &[&str] =
-    &["schema", "title", "description", "baseline", "draws", "seed", "sweep", "threshold", "published", "sources"];
+    &["schema", "title", "description", "baseline", "draws", "seed", "compare", "sweep", "threshold", "published", "sources"];
 /// More draws than this only take time.
 const MOST_DRAWS: usize = 1_000_000;
 
@@ -155,6 +166,7 @@ impl Settings {
             baseline: head.baseline,
             draws: head.draws,
             seed: head.seed,
+            compare: head.compare,
             sweep: head.sweep,
             threshold: head.threshold,
             published: head.published,
@@ -163,10 +175,10 @@ impl Settings {
     }
 
     pub(super) fn check(&self, root: &Node, variants: &[(String, Node)]) -> Result<(), Diagnostic> {
-        if let Some(sweep) = &self.sweep {
-            if sweep.values.is_empty() || sweep.values.iter().any(|value| !value.is_finite()) {
-                return Err(Diagnostic::new(root.place("sweep.values"), "sweep.values", "no usable values", "a list of numbers"));
-            }
+        if let Some(sweep) = &self.sweep
+            && (sweep.values.is_empty() || sweep.values.iter().any(|value| !value.is_finite()))
+        {
+            return Err(Diagnostic::new(root.place("sweep.values"), "sweep.values", "no usable values", "a list of numbers"));
         }
         if let Some(threshold) = &self.threshold {
             let low_place = root.place("threshold.low");

@@ -21,6 +21,9 @@ pub struct Scenario {
     assumptions: Vec<(String, Node)>,
 }
 
+/// A value of the sweep, if there is one, and the overlays that set it.
+pub type SweepPoint = (Option<f64>, Vec<Node>);
+
 /// The paths at which a plain string is short for `{ use = "..." }`.
 const REFERENCES: &[&[&str]] = &[&["model"], &["hardware", "accelerator"], &["hardware", "node"]];
 
@@ -53,12 +56,22 @@ impl Scenario {
         let assumptions = named_overlays(table, "assumption")?;
         let settings = Settings::read(&root)?;
         if variants.iter().any(|(name, _)| *name == settings.baseline) {
-            return Err(Diagnostic::new(root.place("baseline"), "baseline", format!("\"{}\", a variant's name too", settings.baseline), "a name of its own"));
+            return Err(Diagnostic::new(
+                root.place("baseline"),
+                "baseline",
+                format!("\"{}\", a variant's name too", settings.baseline),
+                "a name of its own",
+            ));
         }
         settings.check(&root, &variants)?;
         let points = settings.sweep.as_ref().map_or(1, |sweep| sweep.values.len());
         if points * (variants.len() + 1) > MOST_CASES {
-            return Err(Diagnostic::new(&root.origin, "sweep", format!("{} cases", points * (variants.len() + 1)), format!("at most {MOST_CASES}")));
+            return Err(Diagnostic::new(
+                &root.origin,
+                "sweep",
+                format!("{} cases", points * (variants.len() + 1)),
+                format!("at most {MOST_CASES}"),
+            ));
         }
         Ok(Self { settings, root, variants, assumptions })
     }
@@ -118,13 +131,16 @@ impl Scenario {
     ///
     /// # Errors
     /// The sweep's key is not a dotted path.
-    pub fn points(&self) -> Result<Vec<(Option<f64>, Vec<Node>)>, Diagnostic> {
+    pub fn points(&self) -> Result<Vec<SweepPoint>, Diagnostic> {
         match &self.settings.sweep {
             None => Ok(vec![(None, Vec::new())]),
             Some(sweep) => sweep
                 .values
                 .iter()
-                .map(|value| Ok((Some(*value), vec![self.set(&sweep.key, *value)?])))
+                .map(|value| {
+                    let keys = std::iter::once(&sweep.key).chain(&sweep.with);
+                    Ok((Some(*value), keys.map(|key| self.set(key, *value)).collect::<Result<_, _>>()?))
+                })
                 .collect(),
         }
     }

@@ -43,7 +43,8 @@ pub fn cloud_region(library: &dyn Library, name: &str, origin: &Origin) -> Resul
         let mut known: Vec<String> =
             rows.iter().map(|row| format!("{}/{}", row.get(0).unwrap_or_default(), row.get(1).unwrap_or_default())).collect();
         known.dedup();
-        let mut error = Diagnostic::new(origin, "cloud_region", format!("unknown cloud region \"{name}\""), "provider/region such as aws/us-east-1");
+        let mut error =
+            Diagnostic::new(origin, "cloud_region", format!("unknown cloud region \"{name}\""), "provider/region such as aws/us-east-1");
         error.nearest = nearest(name, known.iter().map(String::as_str));
         return Err(error);
     }

@@ -53,19 +53,10 @@ impl Memory {
 
 /// What would fit `capacity` instead: a smaller micro-batch, checkpointing, or a larger device.
 #[must_use]
-pub fn fitting(
-    training: &Training,
-    model: &Model,
-    sequence_length: u64,
-    micro_batch: u64,
-    fits: impl Fn(&Memory) -> bool,
-) -> Vec<String> {
+pub fn fitting(training: &Training, model: &Model, sequence_length: u64, micro_batch: u64, fits: impl Fn(&Memory) -> bool) -> Vec<String> {
     let memory = |micro_batch: u64, checkpointing| {
-        let batch = Batch {
-            sequences: micro_batch as f64,
-            length: sequence_length as f64,
-            element_bytes: training.precision.element_bytes(),
-        };
+        let batch =
+            Batch { sequences: micro_batch as f64, length: sequence_length as f64, element_bytes: training.precision.element_bytes() };
         let ledger = model.ledger(batch).ok()?;
         Some(Memory::of(&ledger, training.precision, training.optimizer, checkpointing))
     };
@@ -81,11 +72,11 @@ pub fn fitting(
     if let Some(batch) = largest(training.checkpointing) {
         out.push(format!("micro_batch = {batch}"));
     }
-    if training.checkpointing == Checkpointing::None {
-        if let Some(batch) = largest(Checkpointing::Full) {
-            let batch = if batch == micro_batch { String::new() } else { format!(" with micro_batch = {batch}") };
-            out.push(format!("checkpointing = \"full\"{batch}"));
-        }
+    if training.checkpointing == Checkpointing::None
+        && let Some(batch) = largest(Checkpointing::Full)
+    {
+        let batch = if batch == micro_batch { String::new() } else { format!(" with micro_batch = {batch}") };
+        out.push(format!("checkpointing = \"full\"{batch}"));
     }
     out
 }

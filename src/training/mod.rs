@@ -135,7 +135,10 @@ impl Training {
         if !self.phases.is_empty() && (sum - 1.0).abs() > 1e-9 {
             return Err(Problem::new("phases", format!("shares that sum to {sum}"), "shares that sum to 1"));
         }
-        if self.global_batch.is_none() && self.micro_batch.is_none() && self.phases.iter().any(|p| p.global_batch.or(p.micro_batch).is_none()) {
+        if self.global_batch.is_none()
+            && self.micro_batch.is_none()
+            && self.phases.iter().any(|p| p.global_batch.or(p.micro_batch).is_none())
+        {
             return Err(Problem::new("global_batch", "nothing", "global_batch or micro_batch"));
         }
         if self.phases.is_empty() && self.global_batch.or(self.micro_batch).is_none() {
@@ -173,8 +176,12 @@ impl Training {
             }
             (Some(global), Some(micro)) => {
                 let each = global / accelerators;
-                if each % micro != 0 {
-                    return Err(Problem::new("training.micro_batch", micro.to_string(), format!("a divisor of the {each} sequences of an accelerator")));
+                if !each.is_multiple_of(micro) {
+                    return Err(Problem::new(
+                        "training.micro_batch",
+                        micro.to_string(),
+                        format!("a divisor of the {each} sequences of an accelerator"),
+                    ));
                 }
                 (micro, (each / micro) as f64)
             }
@@ -182,11 +189,8 @@ impl Training {
             (None, Some(micro)) => (micro, 1.0),
             (None, None) => return Err(Problem::new("training.global_batch", "nothing", "global_batch or micro_batch")),
         };
-        let batch = Batch {
-            sequences: micro_batch as f64,
-            length: phase.sequence_length as f64,
-            element_bytes: self.precision.element_bytes(),
-        };
+        let batch =
+            Batch { sequences: micro_batch as f64, length: phase.sequence_length as f64, element_bytes: self.precision.element_bytes() };
         let ledger = model.ledger(batch).map_err(|problem| problem.under("model"))?;
         let memory = Memory::of(&ledger, self.precision, self.optimizer, self.checkpointing);
         let mut work = StepWork::new(ledger.kernels(self.checkpointing == Checkpointing::Full), accumulation);

@@ -24,11 +24,7 @@ pub trait Quantity: Copy + Sized {
 
     /// The quantity of `value` base units, if that is finite and not negative.
     fn check(value: f64) -> Result<Self, QuantityError> {
-        if value.is_finite() && value >= 0.0 {
-            Ok(Self::new(value))
-        } else {
-            Err(QuantityError::range::<Self>(value.to_string()))
-        }
+        if value.is_finite() && value >= 0.0 { Ok(Self::new(value)) } else { Err(QuantityError::range::<Self>(value.to_string())) }
     }
 
     /// Reads a number with its unit, such as `"3.35 TB/s"`.

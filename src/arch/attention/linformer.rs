@@ -73,8 +73,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> 
         }
         LinformerOrder::CompressThenProject => {
             let short_keys = compress(tape, context, inputs.memory, for_keys, heads);
-            let short_values =
-                if for_values == for_keys { short_keys } else { compress(tape, context, inputs.memory, for_values, heads) };
+            let short_values = if for_values == for_keys { short_keys } else { compress(tape, context, inputs.memory, for_values, heads) };
             let key = project(tape, context, "key projection", attention.heads, short_keys);
             (key, project(tape, context, "value projection", attention.heads, short_values))
         }

@@ -83,8 +83,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> 
 fn project(tape: &mut Tape, context: &Context<'_>, name: &'static str, heads: u64, x: Tensor) -> Tensor {
     let attention = &context.model.attention;
     let outputs = heads * attention.head_width(context.model.width);
-    let layer =
-        Layer { name, group: LinearComponent::Attention, inputs: context.model.width, outputs, bias: attention.bias };
+    let layer = Layer { name, group: LinearComponent::Attention, inputs: context.model.width, outputs, bias: attention.bias };
     linear::write(tape, context, layer, x)
 }
 
