@@ -41,8 +41,7 @@ impl Report<'_> {
             })
             .collect();
         let documents: Vec<Vec<String>> = self.provenance().into_iter().map(|(kind, file, hash)| vec![kind, file, hash]).collect();
-        let tables = self.table();
-        let body = tables.split_once("\n\n").map_or("", |(_, body)| body);
+        let body = self.body();
         let values = context! {
             title => &self.results.title, description => &self.results.description, picture => picture, head => head, rows => rows,
             body => body.trim_end(), inputs => inputs, documents => documents, draws => self.results.draws, seed => self.results.seed,

@@ -11,12 +11,18 @@ impl Report<'_> {
     /// The answer as tables for people.
     #[must_use]
     pub fn table(&self) -> String {
-        let results = self.results;
-        let mut out = format!("{}\n\n", results.title);
-        if let Some(description) = &results.description {
+        let mut out = format!("{}\n\n", self.results.title);
+        if let Some(description) = &self.results.description {
             out += &wrap(description, WIDTH, "");
             out.push('\n');
         }
+        out + &self.body()
+    }
+
+    /// What stands under the title and the description.
+    pub(super) fn body(&self) -> String {
+        let results = self.results;
+        let mut out = String::new();
         if results.sweep_key.is_some() {
             out += &self.sweep_table();
         } else {
