@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 
-use crate::document::{Diagnostic, Kind, Library, Origin, Text};
+use crate::document::{Diagnostic, Kind, Library, Origin, Text, nearest};
 
 static MODELS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/models");
 static HARDWARE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/hardware_profiles");
@@ -87,6 +87,15 @@ impl Store {
         names
     }
 
+    /// The name or alias of these kinds that is most like `name`.
+    #[must_use]
+    pub fn nearest(&self, kinds: &[Kind], name: &str) -> Option<String> {
+        let names = kinds.iter().flat_map(|kind| self.list(*kind)).map(|entry| entry.name);
+        let aliases = kinds.iter().flat_map(|kind| embedded_files(*kind)).flat_map(|(_, text)| aliases(text));
+        let known: Vec<String> = names.chain(aliases).collect();
+        nearest(name, known.iter().map(String::as_str))
+    }
+
     fn by_name(&self, kind: Kind, name: &str) -> Option<Result<Text, Diagnostic>> {
         for folder in &self.folders {
             let path = folder.join(folder_of(kind)).join(format!("{name}.toml"));
@@ -118,11 +127,8 @@ impl Library for Store {
             return text;
         }
         let entries = self.list(kind);
-        let mut known: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
-        let files = embedded_files(kind);
-        let alias_list: Vec<String> = files.iter().flat_map(|(_, text)| aliases(text)).collect();
-        let nearest = crate::document::nearest(name, known.iter().copied().chain(alias_list.iter().map(String::as_str)));
-        known.sort_unstable();
+        let known: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+        let nearest = self.nearest(&[kind], name);
         Err(Diagnostic { nearest, ..Diagnostic::unknown(origin, "", kind.word(), name, &known) })
     }
 

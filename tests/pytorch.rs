@@ -35,13 +35,19 @@ const LLAMA: &str = "use = \"gpt2\"\ndropout = 0.0\nembedding.positions = { kind
 /// The model file that a case's name stands for.
 fn model_of(name: &str, sequence_length: f64) -> String {
     let mut out = match name {
-        _ if name.starts_with("bert-base-model") || name.starts_with("greenformer-bert-base-model") => "use = \"bert-base-model\"\n".to_string(),
+        _ if name.starts_with("bert-base-model") || name.starts_with("greenformer-bert-base-model") => {
+            "use = \"bert-base-model\"\n".to_string()
+        }
         _ if name.starts_with("gpt2") => "use = \"gpt2\"\n".into(),
         _ if name.starts_with("t5-small") => "use = \"t5-small\"\n".into(),
         _ if name.starts_with("albert") => ALBERT.into(),
         _ if name.starts_with("distilbert") => "use = \"bert-base\"\nencoder.layers = 6\nembedding.segments = 0\n".into(),
-        "llama-small-gqa" => format!("{LLAMA}width = 512\ndecoder.layers = 4\nattention.heads = 8\nattention.key_value_heads = 2\nfeed_forward.width = 1408\n"),
-        "tinyllama-1.1b" => format!("{LLAMA}width = 2048\ndecoder.layers = 22\nattention.heads = 32\nattention.key_value_heads = 4\nfeed_forward.width = 5632\n"),
+        "llama-small-gqa" => format!(
+            "{LLAMA}width = 512\ndecoder.layers = 4\nattention.heads = 8\nattention.key_value_heads = 2\nfeed_forward.width = 1408\n"
+        ),
+        "tinyllama-1.1b" => format!(
+            "{LLAMA}width = 2048\ndecoder.layers = 22\nattention.heads = 32\nattention.key_value_heads = 4\nfeed_forward.width = 5632\n"
+        ),
         _ if name.starts_with("hw-small") => SMALL.into(),
         _ => "use = \"bert-base\"\n".into(),
     };
@@ -74,9 +80,10 @@ fn model_of(name: &str, sequence_length: f64) -> String {
     if name.contains("linformer") {
         out += &format!("attention.kind = \"linformer\"\nattention.linformer.projected_length = {}\n", number_after("-k").unwrap());
         out += &format!("embedding.positions.length = {sequence_length}\n");
-        let sharing = ["none", "layerwise"].into_iter().find(|word| name.contains(&format!("-{word}"))).unwrap_or(
-            if name.contains("-kv") { "key_value" } else { "headwise" },
-        );
+        let sharing = ["none", "layerwise"]
+            .into_iter()
+            .find(|word| name.contains(&format!("-{word}")))
+            .unwrap_or(if name.contains("-kv") { "key_value" } else { "headwise" });
         out += &format!("attention.linformer.sharing = \"{sharing}\"\n");
         if name.contains("cxfirst") {
             out += "attention.linformer.order = \"compress_then_project\"\n";
@@ -113,7 +120,13 @@ fn every_recorded_module_is_matched() {
         let ledger = model.ledger(batch).unwrap();
         let (forward, backward) = (ledger.forward().matmul_flops, ledger.backward().matmul_flops);
         let mut fail = |what: &str, ours: f64, theirs: f64| {
-            failures.push(format!("{} b{} n{} {what}: {ours} for {theirs} ({:+})", case.name, case.batch, case.sequence_length, ours - theirs));
+            failures.push(format!(
+                "{} b{} n{} {what}: {ours} for {theirs} ({:+})",
+                case.name,
+                case.batch,
+                case.sequence_length,
+                ours - theirs
+            ));
         };
         // greenformer unties the vocabulary projection that it factorises; the tied one's bias stays behind, unused.
         let unused = if case.name.starts_with("greenformer-bert-base-mlm-r") { 30_522.0 } else { 0.0 };

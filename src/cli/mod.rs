@@ -73,9 +73,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Writes data to stdout; a reader that closed the pipe has seen enough.
+/// Writes data to stdout; a reader that closed the pipe has seen enough. No control character of a file reaches a
+/// terminal.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+    let clean: String = text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
+    match std::io::stdout().lock().write_all(clean.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::Work(format!("stdout: {error}"))),
         _ => Ok(()),
     }

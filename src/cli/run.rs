@@ -33,11 +33,14 @@ impl Run {
         let store = Store::standard();
         let mut resolver = Resolver::new(&store);
         let scenario = Scenario::read(&mut resolver, &self.scenario, &self.set)?;
-        // A folder that cannot be written fails before the work, not after it.
+        // A path that cannot be a folder fails before the work, not after it.
+        if let Some(folder) = self.out.as_ref().filter(|folder| folder.exists() && !folder.is_dir()) {
+            return Err(Failure::Input(format!("{}: found a file, allowed: a folder", folder.display())));
+        }
+        let results = estimate::run(&scenario, &mut resolver)?;
         if let Some(folder) = &self.out {
             std::fs::create_dir_all(folder).map_err(|error| Failure::Input(format!("{}: {error}", folder.display())))?;
         }
-        let results = estimate::run(&scenario, &mut resolver)?;
         let report = Report::new(&results, resolver.into_used(), report::equivalents(&store)?);
         print(&match self.format {
             Format::Table => report.table(),

@@ -69,15 +69,16 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}: ", self.origin)?;
+        let mut text = format!("{}: ", self.origin);
         if !self.key.is_empty() {
-            write!(out, "{}: ", self.key)?;
+            text += &format!("{}: ", self.key);
         }
-        write!(out, "found {}, allowed: {}", self.found, self.allowed)?;
+        text += &format!("found {}, allowed: {}", self.found, self.allowed);
         if let Some(nearest) = &self.nearest {
-            write!(out, "; nearest: \"{nearest}\"")?;
+            text += &format!("; nearest: \"{nearest}\"");
         }
-        Ok(())
+        // A message is one line, and nothing that a file holds may repaint a terminal.
+        text.chars().try_for_each(|c| if c.is_control() { write!(out, "{}", c.escape_default()) } else { write!(out, "{c}") })
     }
 }
 

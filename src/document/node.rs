@@ -138,7 +138,7 @@ impl Node {
     pub fn place(&self, path: &str) -> &Origin {
         let mut node = self;
         for key in path.split('.') {
-            match node.as_table().and_then(|table| table.get(key)) {
+            match node.find(key) {
                 Some(next) => node = next,
                 None => break,
             }
@@ -219,7 +219,7 @@ impl Lines {
         let mut entries = Vec::with_capacity(table.len());
         for (key, value) in table {
             let origin = self.at(key.span().start);
-            let mut node = self.node(value)?;
+            let mut node = self.node(value).map_err(|error| error.under(key.get_ref()))?;
             node.origin = origin;
             entries.push((key.span().start, key.into_inner().into_owned(), node));
         }
@@ -241,7 +241,11 @@ impl Lines {
             }
             DeValue::Boolean(value) => Data::Boolean(value),
             DeValue::Datetime(date) => Data::String(date.to_string()),
-            DeValue::Array(items) => Data::Array(items.into_iter().map(|item| self.node(item)).collect::<Result<_, _>>()?),
+            DeValue::Array(items) => {
+                let items = items.into_iter().enumerate();
+                let nodes = items.map(|(index, item)| self.node(item).map_err(|error| error.under(&index.to_string())));
+                Data::Array(nodes.collect::<Result<_, _>>()?)
+            }
             DeValue::Table(table) => Data::Table(self.table(table)?),
         };
         Ok(Node { data, origin })

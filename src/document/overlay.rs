@@ -47,16 +47,24 @@ fn is_quantity(table: &Table) -> bool {
 /// # Errors
 /// There is no `=`, the key is not a dotted path, or the value is not TOML.
 pub fn assignment(text: &str) -> Result<Node, Diagnostic> {
-    let origin = Origin::whole("--set");
+    assignment_at(text, &Origin::whole("--set"))
+}
+
+/// The same where a file says it, so that what is wrong with it is wrong there.
+///
+/// # Errors
+/// See [`assignment`].
+pub fn assignment_at(text: &str, origin: &Origin) -> Result<Node, Diagnostic> {
     let Some((path, value)) = text.split_once('=') else {
-        return Err(Diagnostic::new(&origin, "", format!("\"{text}\""), "KEY=VALUE, such as linear.rank=192"));
+        return Err(Diagnostic::new(origin, "", format!("\"{text}\""), "KEY=VALUE, such as linear.rank=192"));
     };
     let path = path.trim();
     let proper = |key: &str| !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
     if !path.split('.').all(proper) || path.matches('.').count() > 16 {
-        return Err(Diagnostic::new(&origin, "", format!("key \"{path}\""), "names joined by dots, such as linear.rank"));
+        return Err(Diagnostic::new(origin, "", format!("key \"{path}\""), "names joined by dots, such as linear.rank"));
     }
-    let value = Node::parse_value("--set", value.trim()).map_err(|diagnostic| diagnostic.under(path))?;
+    let mut value = Node::parse_value("--set", value.trim()).map_err(|diagnostic| diagnostic.under(path))?;
+    value.origin = origin.clone();
     Ok(path.rsplit('.').fold(value, |node, key| {
         let mut table = Table::default();
         table.insert(key, node);

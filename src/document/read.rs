@@ -69,11 +69,11 @@ impl de::Error for ReadError {
     }
 
     fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new(shown(&unexpected), expected.to_string())
+        Self::new(shown(&unexpected), plain(expected))
     }
 
     fn invalid_value(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new(shown(&unexpected), expected.to_string())
+        Self::new(shown(&unexpected), plain(expected))
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
@@ -88,6 +88,22 @@ impl de::Error for ReadError {
 
     fn missing_field(field: &'static str) -> Self {
         Self { key: field.to_string(), ..Self::new("nothing", "this key is needed") }
+    }
+}
+
+/// What is expected, in words of the file and not of the program.
+fn plain(expected: &dyn de::Expected) -> String {
+    let text = expected.to_string();
+    match text.as_str() {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number of zero or more".to_string(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_string(),
+        "f32" | "f64" => "a number".to_string(),
+        "a boolean" => "true or false".to_string(),
+        "a string" => "text".to_string(),
+        "a sequence" => "a list".to_string(),
+        "a map" => "a table".to_string(),
+        _ if text.starts_with("struct ") => "a table".to_string(),
+        _ => text,
     }
 }
 
@@ -231,7 +247,7 @@ mod tests {
             message("[inner]\npower = 1\nkind = \"lowrank\""),
             "f.toml:3: inner.kind: found \"lowrank\", allowed: low_rank, dense; nearest: \"low_rank\""
         );
-        assert_eq!(message("list = [1, -2]\n[inner]\npower = 1"), "f.toml:1: list.1: found -2, allowed: u32");
+        assert_eq!(message("list = [1, -2]\n[inner]\npower = 1"), "f.toml:1: list.1: found -2, allowed: a whole number of zero or more");
     }
 
     #[test]

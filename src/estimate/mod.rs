@@ -18,9 +18,9 @@ use compile::{Compiled, Modelled};
 use inputs::Inputs;
 use results::Outcome;
 
-use crate::document::{Diagnostic, Node, Resolver};
+use crate::document::{Diagnostic, Resolver};
 use crate::numeric::Interval;
-use crate::scenario::{Case, Scenario};
+use crate::scenario::{Case, Named, Scenario};
 
 /// Estimates every case of a scenario.
 ///
@@ -50,8 +50,8 @@ pub fn run(scenario: &Scenario, resolver: &mut Resolver<'_>) -> Result<Results, 
         results.cases.append(&mut estimated);
     }
     results.check_published(&scenario.settings);
-    for (name, over) in scenario.assumptions() {
-        results.assumptions.push(assume(scenario, resolver, name, over)?);
+    for assumption in scenario.assumptions() {
+        results.assumptions.push(assume(scenario, resolver, assumption)?);
     }
     if let Some(wanted) = &scenario.settings.threshold {
         results.thresholds = threshold::find(scenario, resolver, wanted)?;
@@ -59,9 +59,9 @@ pub fn run(scenario: &Scenario, resolver: &mut Resolver<'_>) -> Result<Results, 
     Ok(results)
 }
 
-/// The savings of every variant with `over` laid over it and over the baseline.
-fn assume(scenario: &Scenario, resolver: &mut Resolver<'_>, name: &str, over: &Node) -> Result<AssumptionResult, Diagnostic> {
-    let extra = std::slice::from_ref(over);
+/// The savings of every variant with an assumption laid over it and over the baseline.
+fn assume(scenario: &Scenario, resolver: &mut Resolver<'_>, assumption: &Named) -> Result<AssumptionResult, Diagnostic> {
+    let extra = std::slice::from_ref(&assumption.overlay);
     let names = scenario.names();
     let baseline = scenario.case(resolver, names[0], extra)?;
     let mut savings = Vec::new();
@@ -71,7 +71,7 @@ fn assume(scenario: &Scenario, resolver: &mut Resolver<'_>, name: &str, over: &N
         let of = |metric| found.iter().find(|(other, _)| *other == metric).map(|(_, saving)| *saving);
         savings.push(((*variant).to_string(), of(Metric::Duration), of(Metric::Energy)));
     }
-    Ok(AssumptionResult { name: name.to_string(), savings })
+    Ok(AssumptionResult { name: assumption.name.clone(), savings })
 }
 
 /// The savings of a case against the baseline at central values, by metric. For searching along a key.

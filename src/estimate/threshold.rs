@@ -17,7 +17,7 @@ pub(super) fn find(scenario: &Scenario, resolver: &mut Resolver<'_>, wanted: &Th
     let mut seen: BTreeMap<u64, Vec<(Metric, f64)>> = BTreeMap::new();
     let mut above = |resolver: &mut Resolver<'_>, value: u64, metric: Metric| -> Result<Option<bool>, Diagnostic> {
         if let std::collections::btree_map::Entry::Vacant(e) = seen.entry(value) {
-            let over = scenario.set(&wanted.key, value as f64)?;
+            let over = scenario.set("threshold.key", &wanted.key, value as f64)?;
             let case = scenario.what_if(resolver, &over)?;
             e.insert(central_savings(&baseline, &case));
         }

@@ -224,7 +224,7 @@ pub fn show(store: &Store, name: &str) -> Result<String, Diagnostic> {
     }
     let known: Vec<String> = kinds.iter().flat_map(|kind| store.list(*kind)).map(|entry| entry.name).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    Err(Diagnostic::unknown(&origin, "", "profile", name, &known))
+    Err(Diagnostic { nearest: store.nearest(&kinds, name), ..Diagnostic::unknown(&origin, "", "profile", name, &known) })
 }
 
 /// The findings of every profile, or of the files at `paths`; whether any is an error.

@@ -307,8 +307,13 @@ fn section<T>(
     read: impl FnOnce(&Node) -> Result<T, Diagnostic>,
 ) -> Result<Option<T>, Diagnostic> {
     let Some(node) = node else { return Ok(None) };
-    let node =
-        resolver.resolve(kind, node).map_err(|error| if error.key == "use" { Diagnostic { key: key.into(), ..error } } else { error })?;
+    let here = node.origin.clone();
+    let resolved = resolver.resolve(kind, node).map_err(|error| {
+        // What is wrong with the reference itself is wrong at its key; what is wrong in the document it names, there.
+        let reference = error.key == "use" || (error.key.is_empty() && error.origin == here);
+        if reference { Diagnostic { key: key.into(), ..error } } else { error }
+    });
+    let node = resolved?;
     read(&node).map(Some).map_err(|error| error.under(key))
 }
 
@@ -368,12 +373,14 @@ impl SiteSection {
             None => site::CloudRegion::default(),
         };
         let zone = self.grid.clone().or(region.zone.clone());
+        // A zone that is named is looked up even where an intensity is stated: a name that no table knows is a mistake.
         let from_grid = match &zone {
-            Some(zone) if self.carbon_intensity.is_none() => {
+            Some(zone) if self.carbon_intensity.is_none() || self.grid.is_some() => {
                 // A region's own row is used only where its zone is in no table.
                 match site::find_intensity(library, zone, self.year, &at("grid")) {
                     Ok(found) => Some(found),
                     Err(_) if self.grid.is_none() && region.intensity.is_some() => region.intensity.clone(),
+                    Err(error) if error.key == "year" => return Err(Diagnostic { origin: at("year"), ..error }.under("site")),
                     Err(error) => return Err(error.under("site")),
                 }
             }

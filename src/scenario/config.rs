@@ -174,7 +174,7 @@ impl Settings {
         })
     }
 
-    pub(super) fn check(&self, root: &Node, variants: &[(String, Node)]) -> Result<(), Diagnostic> {
+    pub(super) fn check(&self, root: &Node, variants: &[super::Named]) -> Result<(), Diagnostic> {
         if let Some(sweep) = &self.sweep
             && (sweep.values.is_empty() || sweep.values.iter().any(|value| !value.is_finite()))
         {
@@ -187,7 +187,8 @@ impl Settings {
                 return Err(Diagnostic::new(low_place, "threshold.low", found, "low at or below high"));
             }
         }
-        let names: Vec<&str> = std::iter::once(self.baseline.as_str()).chain(variants.iter().map(|(name, _)| name.as_str())).collect();
+        let names: Vec<&str> =
+            std::iter::once(self.baseline.as_str()).chain(variants.iter().map(|variant| variant.name.as_str())).collect();
         for (index, published) in self.published.iter().enumerate() {
             let place = root.place("published");
             if !names.contains(&published.case.as_str()) {

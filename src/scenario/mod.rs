@@ -6,7 +6,7 @@ mod config;
 pub use case::{Anchor, Case, Known, Offer, Own, SiteValues};
 pub use config::{Published, Quantity, Settings, Sweep, Threshold};
 
-use crate::document::overlay::{assignment, overlay};
+use crate::document::overlay::{assignment, assignment_at, overlay};
 use config::SECTIONS;
 
 use crate::document::{Data, Diagnostic, Kind, Node, Origin, Resolver, Table, expand, nearest};
@@ -17,8 +17,19 @@ pub struct Scenario {
     /// What holds for the whole file.
     pub settings: Settings,
     root: Node,
-    variants: Vec<(String, Node)>,
-    assumptions: Vec<(String, Node)>,
+    variants: Vec<Named>,
+    assumptions: Vec<Named>,
+}
+
+/// An overlay with a name, such as a variant.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// Its name.
+    pub name: String,
+    /// Where the name stands.
+    pub origin: Origin,
+    /// What it lays over the scenario.
+    pub overlay: Node,
 }
 
 /// A value of the sweep, if there is one, and the overlays that set it.
@@ -55,13 +66,9 @@ impl Scenario {
         let variants = named_overlays(table, "variant")?;
         let assumptions = named_overlays(table, "assumption")?;
         let settings = Settings::read(&root)?;
-        if variants.iter().any(|(name, _)| *name == settings.baseline) {
-            return Err(Diagnostic::new(
-                root.place("baseline"),
-                "baseline",
-                format!("\"{}\", a variant's name too", settings.baseline),
-                "a name of its own",
-            ));
+        if let Some((index, variant)) = variants.iter().enumerate().find(|(_, variant)| variant.name == settings.baseline) {
+            let found = format!("\"{}\", the baseline's name too", variant.name);
+            return Err(Diagnostic::new(&variant.origin, &format!("variant.{index}.name"), found, "a name of its own"));
         }
         settings.check(&root, &variants)?;
         let points = settings.sweep.as_ref().map_or(1, |sweep| sweep.values.len());
@@ -78,14 +85,14 @@ impl Scenario {
 
     /// What could be assumed instead: a name, and the overlay that it is.
     #[must_use]
-    pub fn assumptions(&self) -> &[(String, Node)] {
+    pub fn assumptions(&self) -> &[Named] {
         &self.assumptions
     }
 
     /// Names of the baseline and the variants, in the order of the file; without a baseline, of the variants.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
-        std::iter::once(self.settings.baseline.as_str()).chain(self.variants.iter().map(|(name, _)| name.as_str())).collect()
+        std::iter::once(self.settings.baseline.as_str()).chain(self.variants.iter().map(|variant| variant.name.as_str())).collect()
     }
 
     /// The case called `name`, with `extra` laid over it. An anchor is the baseline's own, and that of a variant that
@@ -94,10 +101,10 @@ impl Scenario {
     /// # Errors
     /// A profile that it names is missing or wrong, or values contradict each other.
     pub fn case(&self, resolver: &mut Resolver<'_>, name: &str, extra: &[Node]) -> Result<Case, Diagnostic> {
-        match self.variants.iter().find(|(other, _)| other == name) {
-            Some((_, variant)) => {
-                let own_anchor = variant.find("anchor").is_some();
-                self.resolve(resolver, name, std::iter::once(variant).chain(extra), own_anchor)
+        match self.variants.iter().find(|variant| variant.name == name) {
+            Some(variant) => {
+                let own_anchor = variant.overlay.find("anchor").is_some();
+                self.resolve(resolver, name, std::iter::once(&variant.overlay).chain(extra), own_anchor)
             }
             None => self.resolve(resolver, name, extra.iter(), true),
         }
@@ -139,27 +146,27 @@ impl Scenario {
                 .iter()
                 .map(|value| {
                     let keys = std::iter::once(&sweep.key).chain(&sweep.with);
-                    Ok((Some(*value), keys.map(|key| self.set(key, *value)).collect::<Result<_, _>>()?))
+                    Ok((Some(*value), keys.map(|key| self.set("sweep.key", key, *value)).collect::<Result<_, _>>()?))
                 })
                 .collect(),
         }
     }
 
-    /// The overlay `key = value`.
+    /// The overlay `key = value` that the setting at `place` asks for.
     ///
     /// # Errors
     /// The key is not a dotted path.
-    pub fn set(&self, key: &str, value: f64) -> Result<Node, Diagnostic> {
-        assignment(&format!("{key}={value}"))
+    pub fn set(&self, place: &str, key: &str, value: f64) -> Result<Node, Diagnostic> {
+        assignment_at(&format!("{key}={value}"), self.root.place(place))
     }
 }
 
 /// The overlays of a list of tables such as `[[variant]]`, each with its `name`.
-fn named_overlays(table: &mut Table, list_key: &str) -> Result<Vec<(String, Node)>, Diagnostic> {
+fn named_overlays(table: &mut Table, list_key: &str) -> Result<Vec<Named>, Diagnostic> {
     let Some(list) = table.remove(list_key) else { return Ok(Vec::new()) };
     let allowed = format!("[[{list_key}]] tables");
     let Data::Array(items) = list.data else { return Err(Diagnostic::new(&list.origin, list_key, "no list", allowed)) };
-    let mut out: Vec<(String, Node)> = Vec::new();
+    let mut out: Vec<Named> = Vec::new();
     for (index, mut item) in items.into_iter().enumerate() {
         let key = format!("{list_key}.{index}");
         let Data::Table(entries) = &mut item.data else { return Err(Diagnostic::new(&item.origin, &key, "no table", allowed)) };
@@ -167,16 +174,17 @@ fn named_overlays(table: &mut Table, list_key: &str) -> Result<Vec<(String, Node
         let Some(name) = entries.remove("name") else {
             return Err(Diagnostic::new(&item.origin, &name_key, "nothing", "this key is needed"));
         };
+        let origin = name.origin.clone();
         let name = name.read::<String>().map_err(|error| error.under(&name_key))?;
-        if out.iter().any(|(other, _)| *other == name) {
-            return Err(Diagnostic::new(&item.origin, &name_key, format!("\"{name}\" again"), "a name of its own"));
+        if out.iter().any(|other| other.name == name) {
+            return Err(Diagnostic::new(&origin, &name_key, format!("\"{name}\" again"), "a name of its own"));
         }
         if let Some((unknown, node)) = entries.iter().find(|(key, _)| !SECTIONS.contains(key)) {
             let mut error = Diagnostic::new(&node.origin, &format!("{key}.{unknown}"), "an unknown key", SECTIONS.join(", "));
             error.nearest = nearest(unknown, SECTIONS.iter().copied());
             return Err(error);
         }
-        out.push((name, item));
+        out.push(Named { name, origin, overlay: item });
     }
     Ok(out)
 }

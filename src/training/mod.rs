@@ -83,6 +83,9 @@ pub enum Framework {
     Graph,
 }
 
+/// Sizes above this are typing errors.
+const LARGEST: u64 = 1 << 40;
+
 /// One phase of a run, ready to be timed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PhaseWork {
@@ -115,8 +118,8 @@ impl Training {
             ("sequence_length", self.sequence_length),
         ];
         for (key, value) in positive {
-            if value.is_some_and(|value| value == 0 || value > 1 << 40) {
-                return Err(Problem::new(key, value.unwrap_or_default().to_string(), "1 or more"));
+            if let Some(value) = value.filter(|value| *value == 0 || *value > LARGEST) {
+                return Err(Problem::new(key, value.to_string(), format!("1 to {LARGEST}")));
             }
         }
         match (self.sequence_length, self.phases.is_empty()) {
@@ -127,8 +130,15 @@ impl Training {
             _ => {}
         }
         for (index, phase) in self.phases.iter().enumerate() {
-            if phase.sequence_length == 0 || phase.micro_batch == Some(0) || phase.global_batch == Some(0) {
-                return Err(Problem::new(format!("phases.{index}"), "a size of 0", "1 or more"));
+            let sizes = [
+                ("sequence_length", Some(phase.sequence_length)),
+                ("micro_batch", phase.micro_batch),
+                ("global_batch", phase.global_batch),
+            ];
+            for (key, value) in sizes {
+                if let Some(value) = value.filter(|value| *value == 0 || *value > LARGEST) {
+                    return Err(Problem::new(format!("phases.{index}.{key}"), value.to_string(), format!("1 to {LARGEST}")));
+                }
             }
         }
         let sum: f64 = self.phases.iter().map(|phase| phase.share.value()).sum();
@@ -163,10 +173,10 @@ impl Training {
     /// # Errors
     /// The batch does not divide, or a sequence is too long for the model.
     pub fn plan(&self, model: &Model, accelerators: u64) -> Result<Vec<PhaseWork>, Problem> {
-        self.phases().iter().map(|phase| self.phase(model, accelerators, phase)).collect()
+        self.phases().iter().enumerate().map(|(index, phase)| self.phase(model, accelerators, phase, index)).collect()
     }
 
-    fn phase(&self, model: &Model, accelerators: u64, phase: &Phase) -> Result<PhaseWork, Problem> {
+    fn phase(&self, model: &Model, accelerators: u64, phase: &Phase, index: usize) -> Result<PhaseWork, Problem> {
         let global = phase.global_batch.or(if phase.micro_batch.is_some() { None } else { self.global_batch });
         let micro = phase.micro_batch.or(self.micro_batch);
         let (micro_batch, accumulation) = match (global, micro) {
@@ -191,7 +201,14 @@ impl Training {
         };
         let batch =
             Batch { sequences: micro_batch as f64, length: phase.sequence_length as f64, element_bytes: self.precision.element_bytes() };
-        let ledger = model.ledger(batch).map_err(|problem| problem.under("model"))?;
+        let ledger = model.ledger(batch).map_err(|problem| {
+            let key = if self.phases.is_empty() {
+                "training.sequence_length".to_string()
+            } else {
+                format!("training.phases.{index}.sequence_length")
+            };
+            Problem { key, ..problem }
+        })?;
         let memory = Memory::of(&ledger, self.precision, self.optimizer, self.checkpointing);
         let mut work = StepWork::new(ledger.kernels(self.checkpointing == Checkpointing::Full), accumulation);
         // The optimizer reads gradients and its state and writes its state and the weights.
