@@ -97,18 +97,28 @@ impl Store {
     }
 
     fn by_name(&self, kind: Kind, name: &str) -> Option<Result<Text, Diagnostic>> {
+        let wanted = name.to_lowercase();
         for folder in &self.folders {
-            let path = folder.join(folder_of(kind)).join(format!("{name}.toml"));
-            if path.is_file() {
-                return Some(read_file(&path, LARGEST_FILE));
+            let folder = folder.join(folder_of(kind));
+            let exact = folder.join(format!("{name}.toml"));
+            if exact.is_file() {
+                return Some(read_file(&exact, LARGEST_FILE));
+            }
+            // Names differ in case, or an alias in the file is meant; a file that cannot be read is not looked into.
+            let files = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|file| file.path());
+            let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
+            files.sort();
+            if let Some(path) = files.iter().find(|path| stem(path).to_lowercase() == wanted) {
+                return Some(read_file(path, LARGEST_FILE));
+            }
+            let read = files.iter().filter_map(|path| read_file(path, LARGEST_FILE).ok());
+            if let Some(text) = read.into_iter().find(|text| is_alias(&text.text, &wanted)) {
+                return Some(Ok(text));
             }
         }
-        let wanted = name.to_lowercase();
         let files = embedded_files(kind);
         let exact = files.iter().find(|(path, _)| stem(Path::new(path)).to_lowercase() == wanted);
-        // An alias stands quoted in its file; only files that hold the text are parsed.
-        let quoted = format!("\"{wanted}\"");
-        let found = exact.or_else(|| files.iter().find(|(_, text)| text.contains(&quoted) && aliases(text).contains(&wanted)));
+        let found = exact.or_else(|| files.iter().find(|(_, text)| is_alias(text, &wanted)));
         found.map(|(path, text)| Ok(Text { file: format!("embedded:{path}"), text: (*text).to_string() }))
     }
 }
@@ -177,6 +187,11 @@ fn embedded_files(kind: Kind) -> Vec<(String, &'static str)> {
 
 fn stem(path: &Path) -> String {
     path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Whether `wanted`, in lower case, is an alias in a file; the file's other quoted text is not looked at.
+fn is_alias(text: &str, wanted: &str) -> bool {
+    text.contains(wanted) && aliases(text).iter().any(|alias| alias == wanted)
 }
 
 fn aliases(text: &str) -> Vec<String> {

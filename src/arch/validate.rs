@@ -98,6 +98,17 @@ impl Model {
                         "as many as heads with linformer",
                     ));
                 }
+                if matches!(self.embedding.positions.kind, PositionKind::Rotary | PositionKind::RelativeBias) {
+                    let found = "linformer with positions inside the attention";
+                    return Err(Problem::new(
+                        "attention.kind",
+                        found,
+                        "softmax, or learned, sinusoidal or no positions: the keys have lost theirs",
+                    ));
+                }
+                if attention.fused_projection {
+                    return Err(Problem::new("attention.fused_projection", "true with linformer", "false"));
+                }
                 if linformer.sharing == super::LinformerSharing::None && linformer.order == super::LinformerOrder::CompressThenProject {
                     return Err(Problem::new(
                         "attention.linformer.order",
@@ -160,7 +171,10 @@ impl Model {
             .groups()
             .iter()
             .filter_map(|group| match group {
-                LinearComponent::Attention if self.attention.fused_projection => Some((self.width, inner * 3)),
+                LinearComponent::Attention if self.attention.fused_projection => {
+                    let heads = self.attention.heads + 2 * self.attention.groups();
+                    Some((self.width, heads * self.attention.head_width(self.width)))
+                }
                 LinearComponent::Attention => Some((self.width, inner)),
                 LinearComponent::FeedForward => Some((self.width, self.feed_forward.width)),
                 LinearComponent::Pooler => {

@@ -19,7 +19,7 @@ pub(crate) struct Inspect {
     /// Sequences in a step.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     batch: u64,
-    /// Positions of a sequence; the model's longest, or 512, where not said.
+    /// Positions of a sequence; 512, or the model's longest if that is less, where not said.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     seq_len: Option<u64>,
     /// Number format of the step: fp32, tf32, fp16 or bf16.

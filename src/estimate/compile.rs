@@ -19,18 +19,19 @@ pub(super) struct Compiled {
     nodes: f64,
     model: Option<TimeModel>,
     anchor: Option<AnchorHandles>,
-    pue: Handle,
+    pue: (Handle, Class),
+    overhead: Option<(Handle, Class)>,
     intensity: Option<(Handle, Class)>,
     market: Option<(Handle, Class)>,
     wue: Option<(Handle, Class)>,
     water: Option<(Handle, Class)>,
     offers: Vec<(Handle, Class)>,
-    own: Option<[Handle; 3]>,
-    carbon_price: Option<Handle>,
-    utilisation: Handle,
+    own: Option<([Handle; 3], Class)>,
+    carbon_price: Option<(Handle, Class)>,
+    utilisation: (Handle, Class),
     accelerator_footprint: Option<(Handle, Class)>,
     node_footprint: Option<(Handle, Class)>,
-    lifetime: Option<Handle>,
+    lifetime: Option<(Handle, Class)>,
     why_no_power: String,
 }
 
@@ -39,7 +40,18 @@ struct AnchorHandles {
     power: Option<Handle>,
     class: Class,
     own: bool,
-    facility: bool,
+    boundary: Boundary,
+}
+
+/// Where an anchor's power was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Boundary {
+    /// The accelerators alone.
+    Accelerators,
+    /// Whole nodes.
+    Nodes,
+    /// The facility's meter.
+    Facility,
 }
 
 /// Handles of the time and power model.
@@ -56,10 +68,9 @@ struct TimeModel {
     network: Option<Handle>,
     collective_efficiency: Handle,
     half_message: Handle,
-    hop: Handle,
+    hop: Option<Handle>,
     overlap: Handle,
     power: Option<PowerHandles>,
-    overhead: Option<Handle>,
 }
 
 struct PowerHandles {
@@ -75,8 +86,10 @@ struct PowerHandles {
 pub(super) struct Modelled {
     /// Seconds.
     pub duration: f64,
-    /// IT power of all accelerators and nodes, W.
-    pub power: Option<f64>,
+    /// Power of all accelerators, W.
+    pub accelerators: Option<f64>,
+    /// Power of the nodes beside them, W; 0 where it is not known, which `lacks` says.
+    pub overhead: f64,
 }
 
 impl Compiled {
@@ -88,7 +101,11 @@ impl Compiled {
             power: anchor.power.as_ref().map(|power| inputs.add("anchor: power of the job", "W", power)),
             class: anchor.power.as_ref().map_or(anchor.duration.class, |power| power.class.max(anchor.duration.class)),
             own: anchor.own || case.phases.is_empty(),
-            facility: anchor.boundary == "facility",
+            boundary: match anchor.boundary.as_str() {
+                "accelerator" => Boundary::Accelerators,
+                "facility" => Boundary::Facility,
+                _ => Boundary::Nodes,
+            },
         });
         let with_class = |inputs: &mut Inputs, name: &str, unit, known: &Option<Known>| {
             known.as_ref().map(|known| (inputs.add(name, unit, known), known.class))
@@ -109,17 +126,23 @@ impl Compiled {
             (inputs.add("embodied: one node without accelerators", "g", &known), known.class)
         });
         let lifetime = node.map(|embodied| {
-            inputs.add("embodied: years in service", "s", &case.node_value(&embodied.lifetime, embodied.source.as_deref()))
+            let known = case.node_value(&embodied.lifetime, embodied.source.as_deref());
+            (inputs.add("embodied: years in service", "s", &known), known.class)
+        });
+        let overhead = case.node.as_ref().map(|node| {
+            let known = case.node_value(&node.overhead.power, node.overhead.source.as_deref());
+            (inputs.add("node: power beside accelerators", "W", &known), known.class)
         });
         let offers =
             case.offers.iter().map(|offer| (inputs.add(&format!("price: {}", offer.name), "USD/h", &offer.price), offer.price.class));
         let offers = offers.collect();
         let own = case.own.as_ref().map(|own| {
-            [
+            let handles = [
                 inputs.add("own: purchase of one accelerator", "USD", &own.purchase),
                 inputs.add("own: years in service", "s", &own.lifetime),
                 inputs.add("own: electricity", "USD/kWh", &own.tariff),
-            ]
+            ];
+            (handles, own.purchase.class.max(own.lifetime.class).max(own.tariff.class))
         });
         Self {
             name: case.name.clone(),
@@ -127,15 +150,16 @@ impl Compiled {
             nodes,
             model,
             anchor,
-            pue: inputs.add("site: PUE", "", &case.site.pue),
+            pue: (inputs.add("site: PUE", "", &case.site.pue), case.site.pue.class),
+            overhead,
             intensity: with_class(inputs, "site: carbon intensity, location-based", "g/kWh", &case.site.intensity),
             market: with_class(inputs, "site: carbon intensity, market-based", "g/kWh", &case.site.market_intensity),
             wue: with_class(inputs, "site: water on site", "L/kWh", &case.site.wue),
             water: with_class(inputs, "site: water at the power plant", "L/kWh", &case.site.water_intensity),
             offers,
             own,
-            carbon_price: case.carbon_price.as_ref().map(|price| inputs.add("price: carbon", "USD/t", price)),
-            utilisation: inputs.add("embodied: share of service life at work", "", &case.utilisation),
+            carbon_price: with_class(inputs, "price: carbon", "USD/t", &case.carbon_price),
+            utilisation: (inputs.add("embodied: share of service life at work", "", &case.utilisation), case.utilisation.class),
             accelerator_footprint,
             node_footprint,
             lifetime,
@@ -145,22 +169,33 @@ impl Compiled {
 
     /// What the time and power model says, if the case has one.
     pub(super) fn modelled(&self, row: &[f64]) -> Option<Modelled> {
-        self.model.as_ref().map(|model| model.evaluate(row, self.accelerators, self.nodes))
+        self.model.as_ref().map(|model| Modelled { overhead: self.overhead(row), ..model.evaluate(row, self.accelerators) })
+    }
+
+    /// Power of the nodes beside their accelerators, W; 0 where it is not known, which `lacks` says.
+    fn overhead(&self, row: &[f64]) -> f64 {
+        self.overhead.map_or(0.0, |(overhead, _)| overhead.of(row)) * self.nodes
     }
 
     /// Duration and IT power: an anchor's own, an anchor scaled by the ratio of modelled runs, or the model's.
     fn time_and_power(&self, row: &[f64], baseline: Option<&Modelled>) -> (f64, Option<f64>) {
         let own = self.modelled(row);
-        match (&self.anchor, own, baseline) {
-            (Some(anchor), _, _) if anchor.own => (anchor.duration.of(row), anchor.power.map(|power| power.of(row))),
-            (Some(anchor), Some(own), Some(baseline)) => {
-                let ratio = own.power.zip(baseline.power).map(|(own, baseline)| own / baseline);
-                let power = anchor.power.zip(ratio).map(|(power, ratio)| power.of(row) * ratio);
+        let overhead = self.overhead(row);
+        let Some(anchor) = &self.anchor else {
+            return own.map_or((0.0, None), |own| (own.duration, own.accelerators.map(|power| power + overhead)));
+        };
+        let beside = if anchor.boundary == Boundary::Accelerators { overhead } else { 0.0 };
+        let stated = anchor.power.map(|power| power.of(row));
+        match (own, baseline) {
+            (Some(own), Some(baseline)) if !anchor.own => {
+                // Whole nodes are compared with whole nodes, accelerators with accelerators.
+                let alone = anchor.boundary == Boundary::Accelerators;
+                let power = |run: Modelled| run.accelerators.map(|power| if alone { power } else { power + run.overhead });
+                let ratio = power(own).zip(power(*baseline)).map(|(own, baseline)| own / baseline);
+                let power = stated.zip(ratio).map(|(power, ratio)| power * ratio + beside);
                 (anchor.duration.of(row) * own.duration / baseline.duration, power)
             }
-            (Some(anchor), _, _) => (anchor.duration.of(row), anchor.power.map(|power| power.of(row))),
-            (None, Some(own), _) => (own.duration, own.power),
-            (None, None, _) => (0.0, None),
+            _ => (anchor.duration.of(row), stated.map(|power| power + beside)),
         }
     }
 
@@ -172,8 +207,8 @@ impl Compiled {
         out.set(Metric::Duration, duration);
         out.set(Metric::AcceleratorHours, time.hours() * self.accelerators);
         let it = power.map(|power| Watts::new(power) * time);
-        let facility_anchor = self.anchor.as_ref().is_some_and(|anchor| anchor.facility);
-        let pue = self.pue.of(row);
+        let facility_anchor = self.anchor.as_ref().is_some_and(|anchor| anchor.boundary == Boundary::Facility);
+        let pue = self.pue.0.of(row);
         let (it, facility) = match (it, facility_anchor) {
             (Some(energy), true) => (Some(energy / pue), Some(energy)),
             (it, _) => (it, it.map(|energy| impact::facility_energy(energy, pue))),
@@ -194,24 +229,24 @@ impl Compiled {
     }
 
     fn embodied(&self, row: &[f64], time: Seconds) -> Option<GramsCo2e> {
-        let lifetime = Seconds::new(self.lifetime?.of(row));
+        let lifetime = Seconds::new(self.lifetime?.0.of(row));
         let accelerators = self.accelerator_footprint.map(|(g, _)| g.of(row) * self.accelerators);
         let nodes = self.node_footprint.map(|(g, _)| g.of(row) * self.nodes);
         let footprint = GramsCo2e::new(sum(accelerators, nodes)?);
-        Some(impact::embodied(footprint, time, lifetime, self.utilisation.of(row)))
+        Some(impact::embodied(footprint, time, lifetime, self.utilisation.0.of(row)))
     }
 
     fn costs(&self, row: &[f64], time: Seconds, facility: Option<Joules>, operational: Option<GramsCo2e>, out: &mut Outcome) {
         let carbon = match (self.carbon_price, operational) {
             (None, _) => Some(0.0),
-            (Some(price), Some(grams)) => Some(impact::carbon_cost(grams, DollarsPerTonne::new(price.of(row))).value()),
+            (Some((price, _)), Some(grams)) => Some(impact::carbon_cost(grams, DollarsPerTonne::new(price.of(row))).value()),
             (Some(_), None) => None,
         };
         let rents = self.offers.iter().map(|(price, _)| impact::rent(time, self.accelerators, DollarsPerHour::new(price.of(row))).value());
-        let own = self.own.as_ref().zip(facility).map(|([purchase, lifetime, tariff], energy)| {
+        let own = self.own.as_ref().zip(facility).map(|(([purchase, lifetime, tariff], _), energy)| {
             let purchase = Dollars::new(purchase.of(row)) * self.accelerators;
             let life = Seconds::new(lifetime.of(row));
-            impact::ownership(purchase, time, life, self.utilisation.of(row), energy, DollarsPerKwh::new(tariff.of(row))).value()
+            impact::ownership(purchase, time, life, self.utilisation.0.of(row), energy, DollarsPerKwh::new(tariff.of(row))).value()
         });
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for cost in rents.chain(own) {
@@ -233,15 +268,23 @@ impl Compiled {
             None => Class::Modelled,
         };
         let of = |input: &Option<(Handle, Class)>| input.map_or(Class::Measured, |(_, class)| class);
-        let embodied = of(&self.accelerator_footprint).max(of(&self.node_footprint));
+        let beside = self.anchor.as_ref().is_none_or(|anchor| anchor.boundary == Boundary::Accelerators);
+        let energy = time.max(self.pue.1).max(if beside { of(&self.overhead) } else { Class::Measured });
+        let service = of(&self.lifetime).max(self.utilisation.1);
+        let embodied = time.max(of(&self.accelerator_footprint)).max(of(&self.node_footprint)).max(service);
         match metric {
-            Metric::Duration | Metric::AcceleratorHours | Metric::Energy => time,
-            Metric::Operational => time.max(of(&self.intensity)),
-            Metric::Market => time.max(of(&self.market)),
-            Metric::Embodied => time.max(embodied),
-            Metric::Total => time.max(of(&self.intensity)).max(embodied),
-            Metric::Water => time.max(of(&self.wue)).max(of(&self.water)),
-            Metric::Cost | Metric::CostLow | Metric::CostHigh => self.offers.iter().map(|(_, class)| *class).fold(time, Class::max),
+            Metric::Duration | Metric::AcceleratorHours => time,
+            Metric::Energy => energy,
+            Metric::Operational => energy.max(of(&self.intensity)),
+            Metric::Market => energy.max(of(&self.market)),
+            Metric::Embodied => embodied,
+            Metric::Total => energy.max(of(&self.intensity)).max(embodied),
+            Metric::Water => energy.max(of(&self.wue)).max(of(&self.water)),
+            Metric::Cost | Metric::CostLow | Metric::CostHigh => {
+                let offers = self.offers.iter().map(|(_, class)| *class).fold(time, Class::max);
+                let own = self.own.as_ref().map_or(Class::Measured, |(_, class)| energy.max(*class).max(service));
+                offers.max(own).max(of(&self.carbon_price))
+            }
         }
     }
 
@@ -265,8 +308,9 @@ impl Compiled {
                 need(self.wue.is_some(), "water on site");
                 need(self.water.is_some(), "water at the power plant");
             }
-            Metric::Energy if self.model.as_ref().is_some_and(|model| model.overhead.is_none()) && self.anchor.is_none() => {
-                need(false, "node overhead");
+            Metric::Energy => {
+                let stated = self.anchor.as_ref().is_some_and(|anchor| anchor.boundary != Boundary::Accelerators);
+                need(stated || self.overhead.is_some(), "node overhead");
             }
             _ => {}
         }
@@ -366,12 +410,10 @@ impl TimeModel {
                 .map(|network| inputs.add("node: network", "B/s", &case.node_value(&network.bandwidth_one_way, network.source.as_deref()))),
             collective_efficiency: inputs.add("network: efficiency", "", &case.parameter(&parameters.collective.efficiency)),
             half_message: inputs.add("network: half-bandwidth message", "B", &case.parameter(&parameters.collective.half_message)),
-            hop: inputs.add("network: hop", "s", &case.parameter(&parameters.collective.latency)),
+            // Inside a node the half-bandwidth message holds the latency already.
+            hop: crosses.then(|| inputs.add("network: hop", "s", &case.parameter(&parameters.collective.latency))),
             overlap: inputs.add("network: overlap with backward", "", &case.parameter(&parameters.collective.overlap)),
             power,
-            overhead: case.node.as_ref().map(|node| {
-                inputs.add("node: power beside accelerators", "W", &case.node_value(&node.overhead.power, node.overhead.source.as_deref()))
-            }),
         })
     }
 
@@ -385,13 +427,13 @@ impl TimeModel {
             host_floor: self.host_floor.map_or(0.0, |floor| floor.of(row)),
             link: narrowest * self.collective_efficiency.of(row),
             half_message: if narrowest.is_finite() { self.half_message.of(row) } else { 0.0 },
-            hop: self.hop.of(row),
+            hop: self.hop.map_or(0.0, |hop| hop.of(row)),
             overlap: self.overlap.of(row),
             ring: accelerators,
         }
     }
 
-    fn evaluate(&self, row: &[f64], accelerators: f64, nodes: f64) -> Modelled {
+    fn evaluate(&self, row: &[f64], accelerators: f64) -> Modelled {
         let rates = self.rates(row, accelerators);
         let power = self.power.as_ref().map(|power| {
             let limit = Watts::new(power.limit.of(row));
@@ -410,8 +452,7 @@ impl TimeModel {
                 None => duration += steps * time.value(),
             }
         }
-        let overhead = self.overhead.map_or(0.0, |overhead| overhead.of(row)) * nodes;
-        Modelled { duration, power: power.is_some().then(|| accelerators * energy / duration + overhead) }
+        Modelled { duration, accelerators: power.is_some().then(|| accelerators * energy / duration), overhead: 0.0 }
     }
 
     /// The rates at central values, for a breakdown.

@@ -49,6 +49,12 @@ pub fn run(scenario: &Scenario, resolver: &mut Resolver<'_>) -> Result<Results, 
         }
         results.cases.append(&mut estimated);
     }
+    if let Some(sections) = &scenario.stale_anchor {
+        results.notes.push(format!(
+            "--set changed {sections} of every case, the baseline too, but the anchor's hours and power are of the run that the scenario \
+             states: change a variant instead, or state an anchor that fits."
+        ));
+    }
     results.check_published(&scenario.settings);
     for assumption in scenario.assumptions() {
         results.assumptions.push(assume(scenario, resolver, assumption)?);

@@ -95,7 +95,7 @@ fn case(case: &CaseResult) -> Value {
     out.insert("model".into(), json!(case.model));
     out.insert("accelerator".into(), json!(case.accelerator));
     out.insert("accelerators".into(), json!(case.accelerators));
-    out.insert("parameters".into(), json!(case.parameters));
+    out.insert("parameters".into(), case.parameters.map_or(Value::Null, super::ledger::whole));
     for (metric, key, unit) in KEYS {
         out.insert((*key).into(), case.metric(*metric).map_or(Value::Null, |found| estimated(found, unit)));
     }

@@ -9,7 +9,7 @@ use crate::arch::Model;
 use crate::document::{Data, Diagnostic, Kind, Node, Origin, Problem, Resolver};
 use crate::hardware::{Accelerator, NodeProfile, Performance, class_of};
 use crate::numeric::{Distribution, Estimate};
-use crate::site::{self, Found};
+use crate::site::{self, BookOffer, Found};
 use crate::source::{Class, Source};
 use crate::training::{PhaseWork, Training};
 use crate::units::{
@@ -80,6 +80,18 @@ pub struct Offer {
     pub name: String,
     /// USD/h.
     pub price: Known,
+}
+
+impl Offer {
+    /// An offer of a price book; rows that differ make a range.
+    fn of(offer: BookOffer) -> Self {
+        let distribution = if offer.low.value < offer.high.value {
+            Distribution::Uniform { low: offer.low.value, high: offer.high.value }
+        } else {
+            Distribution::Fixed(offer.low.value)
+        };
+        Self { name: offer.name.to_string(), price: Known { distribution, ..Known::found(offer.low) } }
+    }
 }
 
 /// Own hardware.
@@ -171,6 +183,8 @@ struct SiteSection {
     #[serde(default)]
     cloud_region: Option<String>,
     #[serde(default)]
+    provider: Option<String>,
+    #[serde(default)]
     pue: Option<Estimate<Ratio>>,
     #[serde(default)]
     wue: Option<Estimate<LitresPerKwh>>,
@@ -187,6 +201,8 @@ struct SiteSection {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct PriceSection {
+    #[serde(default)]
+    book: Option<String>,
     #[serde(default)]
     offers: BTreeMap<String, Estimate<DollarsPerHour>>,
     #[serde(default)]
@@ -269,7 +285,17 @@ impl Case {
             ));
         }
         let site = sections.site.resolve(resolver, &whole, &sources)?;
-        let (offers, own, carbon_price) = sections.price.resolve(accelerator.as_ref(), around.as_ref(), &sources).map_err(place)?;
+        let book = match (&sections.price.book, &accelerator) {
+            (Some(book), Some(device)) => {
+                let origin = whole.place("price.book");
+                site::book_offers(resolver.library(), book, &device.name, origin).map_err(|error| error.under("price"))?
+            }
+            (Some(book), None) => {
+                return Err(place(Problem::new("price.book", format!("\"{book}\" without an accelerator"), "hardware.accelerator")));
+            }
+            (None, _) => Vec::new(),
+        };
+        let (offers, own, carbon_price) = sections.price.resolve(book, accelerator.as_ref(), around.as_ref(), &sources).map_err(place)?;
         let utilisation = match &sections.embodied.utilisation {
             Some(value) => {
                 if value.distribution.quantile(1e-9) <= 0.0 || value.distribution.quantile(1.0 - 1e-9) > 1.0 {
@@ -389,13 +415,18 @@ impl SiteSection {
         let pue = match (&self.pue, region.pue) {
             (Some(value), _) => Known::of(value, section, sources),
             (None, Some(found)) => Known::found(found),
-            (None, None) => Known {
-                class: Class::Assumed,
-                ..Known::found(Found {
-                    value: 1.56,
-                    class: Class::Assumed,
-                    from: "no site.pue: the world's mean of Uptime Institute, Global Data Center Survey 2024".into(),
-                })
+            (None, None) => match &self.provider {
+                Some(provider) => {
+                    Known::found(site::provider_pue(library, provider, &at("provider")).map_err(|error| error.under("site"))?)
+                }
+                None => {
+                    let mean = site::provider_pue(library, "unknown", &node.origin)?;
+                    Known {
+                        class: Class::Assumed,
+                        from: format!("no site.pue is stated: the industry's mean, {}", mean.from),
+                        ..Known::found(mean.clone())
+                    }
+                }
             },
         };
         let water = match (&self.water_intensity, &zone) {
@@ -422,12 +453,13 @@ type Prices = (Vec<Offer>, Option<Own>, Option<Known>);
 impl PriceSection {
     fn resolve(
         self,
+        book: Vec<BookOffer>,
         device: Option<&Accelerator>,
         node: Option<&NodeProfile>,
         sources: &BTreeMap<String, Source>,
     ) -> Result<Prices, Problem> {
         let section = self.source.as_deref();
-        let mut offers = Vec::new();
+        let mut offers: Vec<Offer> = book.into_iter().map(Offer::of).collect();
         for (name, price) in &self.offers {
             if price.centre().value() > 1000.0 {
                 return Err(Problem::new(

@@ -19,6 +19,8 @@ pub struct Scenario {
     root: Node,
     variants: Vec<Named>,
     assumptions: Vec<Named>,
+    /// The sections that an assignment changed beside an anchor.
+    pub stale_anchor: Option<String>,
 }
 
 /// An overlay with a name, such as a variant.
@@ -55,8 +57,13 @@ impl Scenario {
     pub fn read(resolver: &mut Resolver<'_>, name: &str, set: &[String]) -> Result<Self, Diagnostic> {
         let mut root = resolver.named(Kind::Scenario, name, &Origin::whole("command line"))?;
         normalise(&mut root);
+        let mut changed: Vec<&str> = Vec::new();
         for text in set {
             let mut node = assignment(text)?;
+            let section = text.split(['.', '=']).next().unwrap_or_default().trim();
+            if ["model", "hardware", "training"].contains(&section) && root.find("anchor").is_some() {
+                changed.push(section);
+            }
             normalise(&mut node);
             root = overlay(root, node);
         }
@@ -80,7 +87,9 @@ impl Scenario {
                 format!("at most {MOST_CASES}"),
             ));
         }
-        Ok(Self { settings, root, variants, assumptions })
+        changed.dedup();
+        let stale_anchor = (!changed.is_empty()).then(|| changed.join(", "));
+        Ok(Self { settings, root, variants, assumptions, stale_anchor })
     }
 
     /// What could be assumed instead: a name, and the overlay that it is.

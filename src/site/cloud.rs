@@ -50,3 +50,19 @@ pub fn cloud_region(library: &dyn Library, name: &str, origin: &Origin) -> Resul
     }
     Ok(out)
 }
+
+/// The PUE of a provider, or of the industry for the provider `unknown`.
+///
+/// # Errors
+/// No such provider.
+pub fn provider_pue(library: &dyn Library, provider: &str, origin: &Origin) -> Result<Found, Diagnostic> {
+    let (side_car, rows) = table(library, "pue", origin)?;
+    let found = rows.iter().find(|row| row.get(0) == Some(provider)).and_then(|row| number(row, 1));
+    match found {
+        Some(value) => Ok(Found { value, class: side_car.class, from: format!("{provider}; {} ({})", side_car.citation, side_car.year) }),
+        None => {
+            let known: Vec<&str> = rows.iter().filter_map(|row| row.get(0)).collect();
+            Err(Diagnostic::unknown(origin, "provider", "provider", provider, &known))
+        }
+    }
+}

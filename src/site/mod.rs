@@ -3,11 +3,13 @@
 mod cloud;
 mod equivalents;
 mod grid;
+mod offers;
 mod water;
 
-pub use cloud::{CloudRegion, cloud_region};
+pub use cloud::{CloudRegion, cloud_region, provider_pue};
 pub use equivalents::{Equivalent, equivalents};
 pub use grid::{GridTable, Intensity, find_intensity, grid_tables};
+pub use offers::{BookOffer, book_offers};
 pub use water::water_intensity;
 
 use serde::Deserialize;

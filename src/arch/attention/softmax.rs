@@ -22,9 +22,13 @@ pub(super) fn core(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs, quer
     let head_width = attention.head_width(model.width) as f64;
     let inner = attention.heads as f64 * head_width;
     let batch = context.batch.sequences * attention.heads as f64;
-    let (queries, keys) = (query.elements / (context.batch.sequences * inner), key.elements / (context.batch.sequences * inner));
+    let queries = query.elements / (context.batch.sequences * inner);
+    // A fused kernel reads the key heads as they are; an eager one has had them repeated for every query head.
+    let fused = attention.implementation == Implementation::Fused;
+    let key_heads = if fused { attention.groups() } else { attention.heads } as f64;
+    let keys = key.elements / (context.batch.sequences * key_heads * head_width);
     let scores = Shape { batch, m: queries, n: keys, k: head_width };
-    if attention.implementation == Implementation::Fused {
+    if fused {
         return tape.fused_attention([query, key, value], query.elements, scores, batch * queries);
     }
     let mut weights = tape.matmul("scores", query, key, scores);
