@@ -33,9 +33,14 @@ short site $'[site]\npue = 1.1\ncloud_region = "gcp/us-central1"'
 short site-grid $'[site]\ngrid = "FRA"\nyear = 2022'
 short model $'[model]\nwidth = 1024\nattention.heads = 16\nlinear.components = ["feed_forward"]'
 
-# Words for the fuzzer to insert: keys and quoted values.
+# The largest sizes that are allowed one by one.
+printf '4use = "bert-base"\nlinear.rank = 1\nattention.heads = 4294967296\nattention.head_width = 4294967296\n' > "$corpus/large"
+
+# Words for the fuzzer to insert: keys, quoted values, and numbers at the ends of their ranges.
 cat models/*.toml hardware_profiles/*.toml hardware_profiles/*/*.toml scenarios/*.toml |
     grep -v '^ *#' | { grep -oE '^[a-z_0-9.]+|[{,] *[a-z_0-9.]+ *=|"[A-Za-z0-9 _./%-]{1,24}"|\[\[?[a-z_.]+\]?\]' || true; } |
     sed -E 's/^[{,] *//; s/ *=$//; s/["\\]/\\&/g; s/.*/"&"/' | LC_ALL=C sort -u > fuzz/documents.dict
+
+printf '"%s"\n' 0 -1 4294967296 9223372036854775807 1e308 1e-308 inf nan '\"\"' >> fuzz/documents.dict
 
 echo "$(find "$corpus" -type f | wc -l) seeds in $corpus, $(wc -l < fuzz/documents.dict) words in fuzz/documents.dict"

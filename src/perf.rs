@@ -13,6 +13,8 @@ use crate::units::{Bytes, Flops, Joules, Seconds, Watts};
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StepWork {
     rows: Vec<Row>,
+    /// Executed FLOPs and bytes of all rows, summed once.
+    totals: (f64, f64),
     /// Bytes that the optimizer reads and writes.
     pub optimizer: Bytes,
     /// Bytes of gradients to be summed over accelerators.
@@ -41,19 +43,20 @@ impl StepWork {
                 None => rows.push(Row { times, flops: kernel.matmul_flops, bytes: kernel.bytes }),
             }
         }
-        Self { rows, ..Self::default() }
+        let totals = rows.iter().fold((0.0, 0.0), |sum, row| (sum.0 + row.times * row.flops, sum.1 + row.times * row.bytes));
+        Self { rows, totals, ..Self::default() }
     }
 
     /// Executed FLOPs of matrix products.
     #[must_use]
     pub fn flops(&self) -> Flops {
-        Flops::new(self.rows.iter().map(|row| row.times * row.flops).sum())
+        Flops::new(self.totals.0)
     }
 
     /// Bytes moved by kernels and the optimizer.
     #[must_use]
     pub fn bytes(&self) -> Bytes {
-        Bytes::new(self.rows.iter().map(|row| row.times * row.bytes).sum::<f64>()) + self.optimizer
+        Bytes::new(self.totals.1) + self.optimizer
     }
 }
 

@@ -1,5 +1,7 @@
 //! `use = "name"`: a document that starts from another.
 
+use std::collections::HashMap;
+
 use super::diagnostic::Diagnostic;
 use super::node::{Data, Node, Origin, Table};
 use super::overlay::overlay;
@@ -69,13 +71,15 @@ pub struct Used {
 pub struct Resolver<'a> {
     library: &'a dyn Library,
     used: Vec<Used>,
+    /// Documents that were parsed, by kind and name or by path: many cases ask for the same ones.
+    parsed: HashMap<(Option<Kind>, String), (String, Node)>,
 }
 
 impl<'a> Resolver<'a> {
     /// A resolver that looks names up in `library`.
     #[must_use]
     pub fn new(library: &'a dyn Library) -> Self {
-        Self { library, used: Vec::new() }
+        Self { library, used: Vec::new(), parsed: HashMap::new() }
     }
 
     /// The library behind it.
@@ -88,6 +92,19 @@ impl<'a> Resolver<'a> {
     #[must_use]
     pub fn into_used(self) -> Vec<Used> {
         self.used
+    }
+
+    /// The document that is the data file at `path`.
+    ///
+    /// # Errors
+    /// There is no such file, or it is not TOML.
+    pub fn data(&mut self, path: &str, origin: &Origin) -> Result<Node, Diagnostic> {
+        let asked = (None, path.to_string());
+        if !self.parsed.contains_key(&asked) {
+            let text = self.library.data(path, origin)?;
+            self.parsed.insert(asked.clone(), (text.file.clone(), Node::parse(&text.file, &text.text)?));
+        }
+        Ok(self.parsed[&asked].1.clone())
     }
 
     /// The document called `name`, with everything it starts from laid under it.
@@ -120,16 +137,21 @@ impl<'a> Resolver<'a> {
     }
 
     fn load(&mut self, kind: Kind, name: &str, origin: &Origin, key: &str, chain: &mut Vec<String>) -> Result<Node, Diagnostic> {
-        let text = self.library.find(kind, name, origin).map_err(|diagnostic| diagnostic.under(key))?;
-        if chain.contains(&text.file) || chain.len() >= 16 {
-            chain.push(text.file);
+        let asked = (Some(kind), name.to_string());
+        if !self.parsed.contains_key(&asked) {
+            let text = self.library.find(kind, name, origin).map_err(|diagnostic| diagnostic.under(key))?;
+            let node = Node::parse(&text.file, &text.text)?;
+            if !self.used.iter().any(|used| used.file == text.file) {
+                self.used.push(Used { kind, file: text.file.clone(), text: text.text });
+            }
+            self.parsed.insert(asked.clone(), (text.file, node));
+        }
+        let (file, node) = self.parsed[&asked].clone();
+        if chain.contains(&file) || chain.len() >= 16 {
+            chain.push(file);
             return Err(Diagnostic::new(origin, key, format!("a circle: {}", chain.join(" uses ")), "bases that end"));
         }
-        chain.push(text.file.clone());
-        let node = Node::parse(&text.file, &text.text)?;
-        if !self.used.iter().any(|used| used.file == text.file) {
-            self.used.push(Used { kind, file: text.file, text: text.text });
-        }
+        chain.push(file);
         self.step(kind, node, chain)
     }
 }

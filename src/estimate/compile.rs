@@ -179,23 +179,23 @@ impl Compiled {
 
     /// Duration and IT power: an anchor's own, an anchor scaled by the ratio of modelled runs, or the model's.
     fn time_and_power(&self, row: &[f64], baseline: Option<&Modelled>) -> (f64, Option<f64>) {
-        let own = self.modelled(row);
-        let overhead = self.overhead(row);
         let Some(anchor) = &self.anchor else {
-            return own.map_or((0.0, None), |own| (own.duration, own.accelerators.map(|power| power + overhead)));
+            let own = self.modelled(row);
+            return own.map_or((0.0, None), |own| (own.duration, own.accelerators.map(|power| power + own.overhead)));
         };
-        let beside = if anchor.boundary == Boundary::Accelerators { overhead } else { 0.0 };
+        let alone = anchor.boundary == Boundary::Accelerators;
+        let beside = if alone { self.overhead(row) } else { 0.0 };
         let stated = anchor.power.map(|power| power.of(row));
-        match (own, baseline) {
-            (Some(own), Some(baseline)) if !anchor.own => {
+        let scaled_from = if anchor.own { None } else { baseline.zip(self.modelled(row)) };
+        match scaled_from {
+            Some((baseline, own)) => {
                 // Whole nodes are compared with whole nodes, accelerators with accelerators.
-                let alone = anchor.boundary == Boundary::Accelerators;
-                let power = |run: Modelled| run.accelerators.map(|power| if alone { power } else { power + run.overhead });
-                let ratio = power(own).zip(power(*baseline)).map(|(own, baseline)| own / baseline);
+                let power = |run: &Modelled| run.accelerators.map(|power| if alone { power } else { power + run.overhead });
+                let ratio = power(&own).zip(power(baseline)).map(|(own, baseline)| own / baseline);
                 let power = stated.zip(ratio).map(|(power, ratio)| power * ratio + beside);
                 (anchor.duration.of(row) * own.duration / baseline.duration, power)
             }
-            _ => (anchor.duration.of(row), stated.map(|power| power + beside)),
+            None => (anchor.duration.of(row), stated.map(|power| power + beside)),
         }
     }
 

@@ -139,7 +139,8 @@ impl Point {
             let mut result = CaseResult::new(&case.name);
             for (slot, metric) in Metric::ALL.iter().enumerate() {
                 let Some(value) = central[index].get(*metric) else { continue };
-                if let (true, Some(base)) = (index > 0, central[0].get(*metric)) {
+                let compared = index > 0 && !matches!(metric, Metric::CostLow | Metric::CostHigh);
+                if let (true, Some(base)) = (compared, central[0].get(*metric)) {
                     let mut savings: Vec<f64> = baseline[slot].iter().zip(&sample[slot]).map(|(b, v)| saving(*b, *v)).collect();
                     if let (Some(mark), false) = (mark, savings.is_empty()) {
                         let above = savings.iter().filter(|saving| **saving > mark).count();

@@ -18,8 +18,10 @@ impl Interval {
     /// The interval of `draws` around `value`. `draws` is reordered. Without draws the interval is the value.
     #[must_use]
     pub fn of(value: f64, draws: &mut [f64]) -> Self {
-        if draws.is_empty() {
-            return Self { value, low: value, high: value };
+        // Most fixed results have draws that are all the same: nothing to select.
+        let Some(first) = draws.first().copied() else { return Self { value, low: value, high: value } };
+        if draws.iter().all(|draw| *draw == first) {
+            return Self { value, low: first, high: first };
         }
         let tail = (1.0 - LEVEL) / 2.0;
         Self { value, low: quantile(draws, tail), high: quantile(draws, 1.0 - tail) }

@@ -259,8 +259,7 @@ impl Case {
         if accelerators == 0 || accelerators > 10_000_000 {
             return Err(place(Problem::new("hardware.accelerators", accelerators.to_string(), "1 to 10000000")));
         }
-        let text = resolver.library().data("hardware_profiles/class_defaults.toml", &whole.origin)?;
-        let performance = Performance::read(&Node::parse(&text.file, &text.text)?)?;
+        let performance = Performance::read(&resolver.data("hardware_profiles/class_defaults.toml", &whole.origin)?)?;
         let anchor = sections.anchor.map(|anchor| anchor.resolve(accelerators, &sources, own_anchor)).transpose().map_err(place)?;
         let mut phases = Vec::new();
         if let Some(training) = &sections.training {
