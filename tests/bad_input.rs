@@ -598,3 +598,9 @@ fn a_failed_run_leaves_an_earlier_outcome_as_it_was() {
     refused(&place, &["run", "bert_base_lrt", "--out", "earlier", "--set", "model.linear.rank=0"]);
     assert_eq!(std::fs::read(place.path("earlier/result.json")).unwrap(), before);
 }
+
+#[test]
+fn sizes_whose_product_would_overflow_are_refused_alone() {
+    let message = refused_model("linear.rank = 1\nattention.heads = 4294967296\nattention.head_width = 4294967296\n");
+    says(&message, "mine.toml:3: attention.heads: found 4294967296, allowed: 1 to 16777216", &[]);
+}

@@ -4,8 +4,8 @@ use super::config::{AttentionKind, HeadKind, HeadPositions, LinearComponent, Mod
 use super::linear::{LinearKind, break_even};
 use crate::document::Problem;
 
-/// Sizes above this are typing errors, and would overflow nothing below it.
-const LARGEST: u64 = 1 << 32;
+/// Sizes above this are typing errors; three times the product of two of them still fits a machine word.
+const LARGEST: u64 = 1 << 24;
 
 impl Model {
     /// Checks every value against the others.
