@@ -4,6 +4,7 @@
 //! and its baseline see the same draws, so that a saving's interval is that of the difference, not of two estimates.
 
 mod compile;
+mod crossings;
 mod inputs;
 mod results;
 mod sensitivity;

@@ -2,6 +2,7 @@
 
 mod case;
 mod config;
+mod sections;
 
 pub use case::{Anchor, Case, Known, Offer, Own, SiteValues};
 pub use config::{Published, Quantity, Settings, Sweep, Threshold};
