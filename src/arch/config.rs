@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::attention::{Implementation, LinformerOrder, LinformerSharing};
+use super::attention::Attention;
 use super::linear::LinearKind;
 use crate::ledger::Activation;
 use crate::source::Source;
@@ -103,7 +103,7 @@ pub enum PositionKind {
     None,
 }
 
-/// A stack of equal layers.
+/// A stack of layers: all alike, or in groups.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stack {
@@ -112,67 +112,24 @@ pub struct Stack {
     /// One set of parameters for all layers (ALBERT).
     #[serde(default)]
     pub shared: bool,
+    /// Whether backward computes each layer's input from its output (Gomez et al. 2017).
+    #[serde(default)]
+    pub reversible: bool,
+    /// Layers that differ from the rest, in the order they run; what a group does not say is as in the model.
+    #[serde(default)]
+    pub groups: Vec<Group>,
 }
 
-/// Attention.
+/// Layers of a stack that are alike.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Attention {
-    /// softmax or linformer.
-    pub kind: AttentionKind,
-    /// Query heads, h.
-    pub heads: u64,
-    /// Key and value heads, g, where fewer than query heads.
-    #[serde(default)]
-    pub key_value_heads: Option<u64>,
-    /// Width of a head where it is not width / heads.
-    #[serde(default)]
-    pub head_width: Option<u64>,
-    /// Whether the projections have a bias.
-    #[serde(default = "yes")]
-    pub bias: bool,
-    /// Queries, keys and values from one matrix (GPT-2), which matters to a low-rank layer.
-    #[serde(default)]
-    pub fused_projection: bool,
-    /// Whether scores are divided by the square root of the head width (T5: not).
-    #[serde(default = "yes")]
-    pub scaled: bool,
-    /// Dropout rate of the attention weights; the model's where not said.
-    #[serde(default)]
-    pub dropout: Option<Ratio>,
-    /// eager or fused.
-    #[serde(default)]
-    pub implementation: Implementation,
-    /// Sizes of Linformer attention.
-    #[serde(default)]
-    pub linformer: Option<Linformer>,
-}
-
-/// The attention mechanisms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AttentionKind {
-    /// softmax(Q K^T) V (Vaswani et al. 2017).
-    Softmax,
-    /// Keys and values projected to a fixed length (Wang et al. 2020).
-    Linformer,
-}
-
-/// Sizes of Linformer attention.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Linformer {
-    /// Length that keys and values are projected to, k.
-    pub projected_length: u64,
-    /// Which projections are one and the same.
-    #[serde(default)]
-    pub sharing: LinformerSharing,
-    /// Whether keys are projected before or after their linear layer.
-    #[serde(default)]
-    pub order: LinformerOrder,
-    /// Rows of a projection, the longest sequence; that of the positions where not said.
-    #[serde(default)]
-    pub length: Option<u64>,
+pub struct Group {
+    /// Number of layers.
+    pub layers: u64,
+    /// How positions mix in these layers.
+    pub attention: Attention,
+    /// The position-wise network of these layers.
+    pub feed_forward: FeedForward,
 }
 
 /// The position-wise network.

@@ -13,11 +13,11 @@ mod linear;
 mod stack;
 mod validate;
 
-pub use attention::{Implementation, LinformerOrder, LinformerSharing};
+pub use attention::{Attention, AttentionKind, Implementation};
 pub use config::*;
 pub use linear::LinearKind;
 
-use crate::document::{Diagnostic, Node, Problem};
+use crate::document::{Data, Diagnostic, Node, Problem, Table, overlay};
 use crate::ledger::{Ledger, Tape, Tensor};
 
 /// The sizes of one forward pass.
@@ -32,8 +32,12 @@ pub struct Batch {
 }
 
 /// What every mechanism needs while it writes.
+#[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
     pub model: &'a Model,
+    /// The attention and the position-wise network of the layers that are written.
+    pub attention: &'a Attention,
+    pub feed_forward: &'a FeedForward,
     pub batch: Batch,
 }
 
@@ -43,8 +47,9 @@ impl Model {
     /// # Errors
     /// A key is unknown, missing or of the wrong type, or values contradict each other.
     pub fn read(node: &Node) -> Result<Self, Diagnostic> {
+        let node = completed(node);
         let model: Self = node.read()?;
-        model.check().map_err(|problem| problem.at(node))?;
+        model.check().map_err(|problem| problem.at(&node))?;
         Ok(model)
     }
 
@@ -56,13 +61,22 @@ impl Model {
         if self.linear.rank.is_some_and(|rank| rank >= limit) {
             out.push(format!("every layer stays dense: from rank {limit} on, two factors cost more than one matrix"));
         }
-        if let (AttentionKind::Linformer, Some(linformer)) = (self.attention.kind, &self.attention.linformer)
-            && linformer.projected_length >= length
-        {
-            let k = linformer.projected_length;
-            out.push(format!("Linformer saves nothing at {length} positions: it projects them to {k}"));
+        let stacks = [&self.encoder, &self.decoder].into_iter().flatten();
+        let groups = stacks.flat_map(|stack| self.groups(stack));
+        for note in groups.filter_map(|(_, attention, _)| attention.mechanism()?.note(length)) {
+            if !out.contains(&note) {
+                out.push(note);
+            }
         }
         out
+    }
+
+    /// The groups of equal layers of a stack, in the order they run: their number, attention and position-wise network.
+    fn groups<'a>(&'a self, stack: &'a Stack) -> Vec<(u64, &'a Attention, &'a FeedForward)> {
+        if stack.groups.is_empty() {
+            return vec![(stack.layers, &self.attention, &self.feed_forward)];
+        }
+        stack.groups.iter().map(|group| (group.layers, &group.attention, &group.feed_forward)).collect()
     }
 
     /// Layers of all stacks.
@@ -77,7 +91,7 @@ impl Model {
     /// The sequence is longer than the model's positions or length projections.
     pub fn ledger(&self, batch: Batch) -> Result<Ledger, Problem> {
         self.check_length(batch.length as u64)?;
-        let context = Context { model: self, batch };
+        let context = Context { model: self, attention: &self.attention, feed_forward: &self.feed_forward, batch };
         let mut tape = Tape::new(batch.element_bytes, batch.sequences * batch.length);
         let ids = tape.indices(tape.tokens());
         let table = embedding::table(&mut tape, &context);
@@ -101,4 +115,43 @@ impl Model {
         head::write(&mut tape, &context, hidden, table, causal && encoded.is_none());
         Ok(tape.finish())
     }
+}
+
+/// The document with what it leaves to be understood: an empty table for the settings of a mechanism that has none, and
+/// in a group of layers everything that the group does not say.
+fn completed(node: &Node) -> Node {
+    let mut node = node.clone();
+    let settings = |attention: &mut Node| {
+        let kind = attention.find("kind").and_then(Node::as_str).map(str::to_string);
+        let origin = attention.origin.clone();
+        if let (Data::Table(table), Some(kind)) = (&mut attention.data, kind)
+            && AttentionKind::ALL.iter().any(|known| known.word() == kind)
+            && !table.contains(&kind)
+        {
+            table.insert(&kind, Node { data: Data::Table(Table::default()), origin });
+        }
+    };
+    let bases = ["attention", "feed_forward"].map(|key| (key, node.find(key).cloned()));
+    let Data::Table(model) = &mut node.data else { return node };
+    if let Some(attention) = model.get_mut("attention") {
+        settings(attention);
+    }
+    for stack in ["encoder", "decoder"] {
+        let Some(Data::Table(stack)) = model.get_mut(stack).map(|node| &mut node.data) else { continue };
+        let Some(Data::Array(groups)) = stack.get_mut("groups").map(|node| &mut node.data) else { continue };
+        for group in groups {
+            let origin = group.origin.clone();
+            let Data::Table(group) = &mut group.data else { continue };
+            for (key, base) in &bases {
+                let own = group.remove(key).unwrap_or(Node { data: Data::Table(Table::default()), origin: origin.clone() });
+                let Some(base) = base.clone() else { continue };
+                let mut whole = overlay::overlay(base, own);
+                if *key == "attention" {
+                    settings(&mut whole);
+                }
+                group.insert(key, whole);
+            }
+        }
+    }
+    node
 }

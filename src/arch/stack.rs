@@ -4,7 +4,7 @@ use super::Context;
 use super::attention::{self, Inputs};
 use super::config::{NormKind, NormPlacement, PositionKind, Stack};
 use super::feed_forward;
-use crate::ledger::{Component, Tape, Tensor};
+use crate::ledger::{Component, Repeat, Tape, Tensor};
 
 /// Writes a stack on `x`; with `memory`, each layer attends to it between its other two sub-layers.
 pub(super) fn write(
@@ -18,21 +18,26 @@ pub(super) fn write(
 ) -> Tensor {
     let model = context.model;
     let bias = relative_bias(tape, context);
-    let shared_projection = attention::shared(tape, context);
-    let out = tape.repeat(stack.layers as f64, stack.shared, |tape| {
-        let stream = tape.carry(x);
-        let stream = sub_layer(tape, context, Component::Attention, stream, |tape, x| {
-            attention::write(tape, context, &Inputs { x, memory: x, rotary, bias, shared_projection, causal })
+    let mut out = x;
+    for (layers, attention, feed_forward) in model.groups(stack) {
+        let context = Context { attention, feed_forward, ..*context };
+        let shared = attention.mechanism().and_then(|mechanism| mechanism.shared(tape, &context));
+        let repeat = Repeat { layers: layers as f64, shared: stack.shared, reversible: stack.reversible };
+        out = tape.repeat(repeat, |tape| {
+            let stream = tape.carry(out);
+            let stream = sub_layer(tape, &context, Component::Attention, stream, |tape, x| {
+                attention::write(tape, &context, &Inputs { x, memory: x, rotary, bias, shared, causal })
+            });
+            let stream = match memory {
+                Some(memory) => sub_layer(tape, &context, Component::Attention, stream, |tape, x| {
+                    let inputs = Inputs { x, memory, rotary: None, bias: None, shared, causal: false };
+                    attention::write(tape, &context, &inputs)
+                }),
+                None => stream,
+            };
+            sub_layer(tape, &context, Component::FeedForward, stream, |tape, x| feed_forward::write(tape, &context, x))
         });
-        let stream = match memory {
-            Some(memory) => sub_layer(tape, context, Component::Attention, stream, |tape, x| {
-                let inputs = Inputs { x, memory, rotary: None, bias: None, shared_projection, causal: false };
-                attention::write(tape, context, &inputs)
-            }),
-            None => stream,
-        };
-        sub_layer(tape, context, Component::FeedForward, stream, |tape, x| feed_forward::write(tape, context, x))
-    });
+    }
     // Each layer's output is the next one's input, counted there; the last one leaves the stack once.
     let out = tape.carry(out);
     let last = model.norm.last.unwrap_or(model.norm.placement == NormPlacement::Pre);

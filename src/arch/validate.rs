@@ -1,6 +1,7 @@
 //! Whether a model holds together.
 
-use super::config::{AttentionKind, HeadKind, HeadPositions, LinearComponent, Model, PositionKind};
+use super::attention::{Attention, Implementation};
+use super::config::{HeadKind, HeadPositions, LinearComponent, Model, PositionKind};
 use super::linear::{LinearKind, break_even};
 use crate::document::Problem;
 
@@ -17,7 +18,7 @@ impl Model {
             return Err(Problem::new("source", format!("\"{}\"", self.source), "a key of [sources]"));
         }
         self.check_sizes()?;
-        self.check_attention()?;
+        self.check_layers()?;
         self.check_linear()?;
         self.check_head()
     }
@@ -32,16 +33,11 @@ impl Model {
             ("embedding.positions.buckets", self.embedding.positions.buckets.unwrap_or(1)),
             ("encoder.layers", layers(&self.encoder)),
             ("decoder.layers", layers(&self.decoder)),
-            ("attention.heads", self.attention.heads),
-            ("attention.key_value_heads", self.attention.key_value_heads.unwrap_or(1)),
-            ("attention.head_width", self.attention.head_width.unwrap_or(1)),
             ("feed_forward.width", self.feed_forward.width),
             ("head.classes", self.head.classes.unwrap_or(1)),
         ];
         for (key, size) in sizes {
-            if size == 0 || size > LARGEST {
-                return Err(Problem::new(key, size.to_string(), format!("1 to {LARGEST}")));
-            }
+            check_size(key, size)?;
         }
         if self.embedding.segments > LARGEST {
             return Err(Problem::new("embedding.segments", self.embedding.segments.to_string(), format!("0 to {LARGEST}")));
@@ -49,15 +45,8 @@ impl Model {
         if self.encoder.is_none() && self.decoder.is_none() {
             return Err(Problem::new("encoder", "neither encoder nor decoder", "at least one of them"));
         }
-        for (key, rate) in [
-            ("dropout", self.dropout.value()),
-            ("attention.dropout", self.attention.dropout.unwrap_or_default().value()),
-            ("feed_forward.dropout", self.feed_forward.dropout.value()),
-        ] {
-            if rate >= 1.0 {
-                return Err(Problem::new(key, rate.to_string(), "0 or more and below 1"));
-            }
-        }
+        check_rate("dropout", self.dropout.value())?;
+        check_rate("feed_forward.dropout", self.feed_forward.dropout.value())?;
         let positions = &self.embedding.positions;
         if positions.kind == PositionKind::Learned && positions.length.is_none() {
             return Err(Problem::new("embedding.positions.length", "nothing", "the rows of the learned table"));
@@ -68,66 +57,77 @@ impl Model {
         Ok(())
     }
 
-    fn check_attention(&self) -> Result<(), Problem> {
-        let attention = &self.attention;
+    /// Checks every attention that a layer has: the model's, or those of the groups of its stacks.
+    fn check_layers(&self) -> Result<(), Problem> {
+        let stacks = [("encoder", &self.encoder, false), ("decoder", &self.decoder, true)];
+        for (name, stack, causal) in stacks {
+            let Some(stack) = stack else { continue };
+            if stack.groups.is_empty() {
+                self.check_attention(&self.attention, causal).map_err(|problem| problem.under("attention"))?;
+            }
+            for (index, group) in stack.groups.iter().enumerate() {
+                check_size(&format!("{name}.groups.{index}.layers"), group.layers)?;
+                let under = |problem: Problem| problem.under(&format!("{name}.groups.{index}.attention"));
+                self.check_attention(&group.attention, causal).map_err(under)?;
+            }
+            let sum: u64 = stack.groups.iter().map(|group| group.layers).sum();
+            if !stack.groups.is_empty() && sum != stack.layers {
+                let found = format!("groups of {sum} layers");
+                return Err(Problem::new(format!("{name}.groups"), found, format!("groups that sum to the {} layers", stack.layers)));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_attention(&self, attention: &Attention, causal: bool) -> Result<(), Problem> {
+        for (key, size) in [
+            ("heads", attention.heads),
+            ("key_value_heads", attention.key_value_heads.unwrap_or(1)),
+            ("head_width", attention.head_width.unwrap_or(1)),
+        ] {
+            check_size(key, size)?;
+        }
         if attention.head_width.is_none() && !self.width.is_multiple_of(attention.heads) {
             let allowed = format!("a divisor of the width {}, or a head_width of its own", self.width);
-            return Err(Problem::new("attention.heads", attention.heads.to_string(), allowed));
+            return Err(Problem::new("heads", attention.heads.to_string(), allowed));
         }
         if !attention.heads.is_multiple_of(attention.groups()) {
             let allowed = format!("a divisor of the {} heads", attention.heads);
-            return Err(Problem::new("attention.key_value_heads", attention.groups().to_string(), allowed));
+            return Err(Problem::new("key_value_heads", attention.groups().to_string(), allowed));
         }
+        check_rate("dropout", attention.dropout.unwrap_or_default().value())?;
         if attention.fused_projection && self.embedding.positions.kind == PositionKind::Rotary {
-            return Err(Problem::new("attention.fused_projection", "true with rotary positions", "false"));
+            return Err(Problem::new("fused_projection", "true with rotary positions", "false"));
         }
-        match (attention.kind, &attention.linformer) {
-            (AttentionKind::Linformer, None) => Err(Problem::new("attention.linformer", "nothing", "a table with projected_length")),
-            (AttentionKind::Linformer, Some(linformer)) => {
-                if self.decoder.is_some() {
-                    return Err(Problem::new(
-                        "attention.kind",
-                        "linformer in a decoder",
-                        "softmax: Linformer is not causal (Wang et al. 2020)",
-                    ));
-                }
-                if attention.groups() != attention.heads {
-                    return Err(Problem::new(
-                        "attention.key_value_heads",
-                        attention.groups().to_string(),
-                        "as many as heads with linformer",
-                    ));
-                }
-                if matches!(self.embedding.positions.kind, PositionKind::Rotary | PositionKind::RelativeBias) {
-                    let found = "linformer with positions inside the attention";
-                    return Err(Problem::new(
-                        "attention.kind",
-                        found,
-                        "softmax, or learned, sinusoidal or no positions: the keys have lost theirs",
-                    ));
-                }
-                if attention.fused_projection {
-                    return Err(Problem::new("attention.fused_projection", "true with linformer", "false"));
-                }
-                if linformer.sharing == super::LinformerSharing::None && linformer.order == super::LinformerOrder::CompressThenProject {
-                    return Err(Problem::new(
-                        "attention.linformer.order",
-                        "compress_then_project with sharing none",
-                        "project_then_compress, or another sharing: heads exist only after the projection",
-                    ));
-                }
-                if linformer.length.or(self.embedding.positions.length).is_none() {
-                    return Err(Problem::new("attention.linformer.length", "nothing", "the longest sequence"));
-                }
-                for (key, size) in [("projected_length", linformer.projected_length), ("length", linformer.length.unwrap_or(1))] {
-                    if size == 0 || size > LARGEST {
-                        return Err(Problem::new(format!("attention.linformer.{key}"), size.to_string(), format!("1 to {LARGEST}")));
-                    }
-                }
-                Ok(())
+        let word = attention.kind.word();
+        let Some(mechanism) = attention.mechanism() else {
+            return Err(Problem::new(word, "nothing", format!("a table with the settings of {word}")));
+        };
+        let abilities = mechanism.abilities();
+        let inside = matches!(self.embedding.positions.kind, PositionKind::Rotary | PositionKind::RelativeBias);
+        let wanted = [
+            ("kind", causal && !abilities.causal, "in a decoder", "a mechanism that hides later positions, such as softmax"),
+            (
+                "kind",
+                inside && !abilities.positions,
+                "with positions inside the attention",
+                "softmax, or learned, sinusoidal or no positions: the scores that would take them do not exist",
+            ),
+            ("key_value_heads", attention.groups() != attention.heads && !abilities.grouped_heads, "with fewer key heads", "as many as heads"),
+            ("fused_projection", attention.fused_projection && !abilities.fused_projection, "with fused_projection", "false"),
+            (
+                "implementation",
+                attention.implementation == Implementation::Fused && !abilities.fused_kernel,
+                "with implementation fused",
+                "eager: there is no such kernel",
+            ),
+        ];
+        for (key, wrong, with, allowed) in wanted {
+            if wrong {
+                return Err(Problem::new(key, format!("{word} {with}"), allowed));
             }
-            (AttentionKind::Softmax, _) => Ok(()),
         }
+        mechanism.check(self, attention)
     }
 
     fn check_linear(&self) -> Result<(), Problem> {
@@ -241,13 +241,30 @@ impl Model {
                 format!("sequences of at most {limit} positions, the learned table's rows; set embedding.positions.length for more");
             return Err(Problem::new("embedding.positions.length", format!("a sequence of {length}"), allowed));
         }
-        if let (AttentionKind::Linformer, Some(linformer)) = (self.attention.kind, &self.attention.linformer) {
-            let limit = linformer.length.or(positions.length).unwrap_or_default();
-            if length > limit {
-                let allowed = format!("sequences of at most {limit} positions, the rows of the length projection");
-                return Err(Problem::new("attention.linformer.length", format!("a sequence of {length}"), allowed));
+        for (name, stack) in [("encoder", &self.encoder), ("decoder", &self.decoder)] {
+            let Some(stack) = stack else { continue };
+            for (index, (_, attention, _)) in self.groups(stack).into_iter().enumerate() {
+                let Some((limit, key)) = attention.mechanism().and_then(|mechanism| mechanism.longest(self)) else { continue };
+                if length > limit {
+                    let base = if stack.groups.is_empty() { String::new() } else { format!("{name}.groups.{index}.") };
+                    let allowed = format!("sequences of at most {limit} positions, the rows of the parameter");
+                    return Err(Problem::new(format!("{base}attention.{key}"), format!("a sequence of {length}"), allowed));
+                }
             }
         }
         Ok(())
     }
+}
+
+/// Checks that a size is one.
+pub(super) fn check_size(key: &str, size: u64) -> Result<(), Problem> {
+    if size == 0 || size > LARGEST {
+        return Err(Problem::new(key, size.to_string(), format!("1 to {LARGEST}")));
+    }
+    Ok(())
+}
+
+/// Checks that a rate of dropout leaves something.
+fn check_rate(key: &str, rate: f64) -> Result<(), Problem> {
+    if rate >= 1.0 { Err(Problem::new(key, rate.to_string(), "0 or more and below 1")) } else { Ok(()) }
 }

@@ -11,8 +11,8 @@ mod primitive;
 mod tape;
 
 pub use op::{Component, Cost, Kernel, Op, Shape, Work};
-pub use primitive::Activation;
-pub use tape::{Tape, Tensor};
+pub use primitive::{Activation, Keeps};
+pub use tape::{Repeat, Tape, Tensor};
 
 use op::TensorRecord;
 
@@ -30,16 +30,39 @@ impl Ledger {
         &self.ops
     }
 
-    /// Trainable parameters of one component.
-    #[must_use]
-    pub fn parameters_of(&self, component: Component) -> f64 {
-        self.tensors.iter().filter_map(|t| t.parameter.filter(|(c, _)| *c == component).map(|(_, count)| t.elements * count)).sum()
+    fn parameters_where(&self, of: impl Fn(&TensorRecord, &op::Parameter) -> f64) -> f64 {
+        self.tensors.iter().filter_map(|tensor| tensor.parameter.as_ref().map(|parameter| of(tensor, parameter) * parameter.count)).sum()
     }
 
-    /// All trainable parameters, shared and tied ones once.
+    /// Parameters of one component.
+    #[must_use]
+    pub fn parameters_of(&self, component: Component) -> f64 {
+        self.parameters_where(|tensor, parameter| if parameter.component == component { tensor.elements } else { 0.0 })
+    }
+
+    /// All parameters, shared and tied ones once.
     #[must_use]
     pub fn parameters(&self) -> f64 {
-        Component::ALL.iter().map(|component| self.parameters_of(*component)).sum()
+        self.parameters_where(|tensor, _| tensor.elements)
+    }
+
+    /// The parameters that training changes.
+    #[must_use]
+    pub fn trained_parameters(&self) -> f64 {
+        self.parameters_where(|tensor, parameter| if parameter.trained { tensor.elements } else { 0.0 })
+    }
+
+    /// Bytes of all parameters as the step holds them: frozen ones may be narrower than the rest.
+    #[must_use]
+    pub fn parameter_bytes(&self) -> f64 {
+        self.parameters_where(|tensor, _| tensor.bytes)
+    }
+
+    /// Rows and columns of every trained matrix, and elements of every other trained parameter: what a factored second
+    /// moment holds (Shazeer and Stern 2018, section 4).
+    #[must_use]
+    pub fn factored_parameters(&self) -> f64 {
+        self.parameters_where(|_, parameter| if parameter.trained { parameter.factored } else { 0.0 })
     }
 
     /// What the forward pass computes and moves.
@@ -55,17 +78,27 @@ impl Ledger {
     }
 
     /// Bytes of the tensors that the operations selected by `filter` keep for backward; one that two operations keep
-    /// counts once.
+    /// counts once, and one in a reversible layer not at all, since backward makes it again.
     pub fn kept_bytes_where(&self, filter: impl Fn(&Op) -> bool) -> f64 {
+        self.kept(filter).filter(|tensor| !tensor.reversible).map(|tensor| tensor.bytes * tensor.times).sum()
+    }
+
+    fn kept(&self, filter: impl Fn(&Op) -> bool) -> impl Iterator<Item = &TensorRecord> {
         let mut seen = vec![false; self.tensors.len()];
         self.ops.iter().filter(|op| filter(op)).for_each(|op| op.keeps.iter().for_each(|id| seen[*id] = true));
-        self.tensors.iter().zip(seen).filter(|(t, seen)| *seen && t.parameter.is_none()).map(|(t, _)| t.bytes * t.times).sum()
+        self.tensors.iter().zip(seen).filter(|(tensor, seen)| *seen && tensor.parameter.is_none()).map(|(tensor, _)| tensor)
     }
 
     /// Bytes that training keeps for backward in one step.
     #[must_use]
     pub fn kept_bytes(&self) -> f64 {
         self.kept_bytes_where(|_| true)
+    }
+
+    /// Bytes that one reversible layer keeps while backward runs it again: alive for a moment, on top of what is kept.
+    #[must_use]
+    pub fn rerun_bytes(&self) -> f64 {
+        self.kept(|_| true).filter(|tensor| tensor.reversible).map(|tensor| tensor.bytes).sum()
     }
 
     /// Bytes kept when every layer keeps its input alone and runs again in backward (full checkpointing, Chen et al.
@@ -84,13 +117,6 @@ impl Ledger {
             tensor.bytes * (inputs + alive)
         };
         self.tensors.iter().zip(seen).map(|(tensor, kept)| one(tensor, kept)).sum()
-    }
-
-    /// Rows and columns of every trained matrix, and elements of every other parameter: what a factored second moment
-    /// holds (Shazeer and Stern 2018, section 4).
-    #[must_use]
-    pub fn factored_parameters(&self) -> f64 {
-        self.tensors.iter().filter_map(|t| t.parameter.map(|(_, count)| t.factored * count)).sum()
     }
 
     /// The kernels of forward and backward, for a time model; with `recompute`, those of the layers' forward again.

@@ -151,6 +151,8 @@ pub struct Op {
     pub times: f64,
     /// Whether it belongs to a repeated layer, which checkpointing runs again.
     pub layer: bool,
+    /// Whether it belongs to a reversible layer, whose backward pass runs its forward pass again.
+    pub reversible: bool,
     /// What one run computes and moves.
     pub forward: Cost,
     /// The sizes of the product, where it is one.
@@ -167,9 +169,15 @@ pub struct Op {
 }
 
 impl Op {
-    /// What one run of the backward pass computes and moves, derived from the forward pass by rule.
+    /// What one run of the backward pass computes and moves, derived from the forward pass by rule; in a reversible
+    /// layer with the forward pass that comes again before it.
     #[must_use]
     pub fn backward(&self) -> Cost {
+        let again = Cost { matmul_flops: 0.0, recomputed_flops: self.forward.matmul_flops, ..self.forward };
+        if self.reversible { self.derivative() + again } else { self.derivative() }
+    }
+
+    fn derivative(&self) -> Cost {
         let differentiable = self.inputs.iter().filter(|input| input.gradient).count() as f64;
         if differentiable == 0.0 {
             return Cost::default();
@@ -231,8 +239,8 @@ impl Op {
                 bytes: one.bytes(),
             }
         };
-        let backward = self.backward();
-        let forward = if again { 2.0 * self.times } else { self.times };
+        let backward = self.derivative();
+        let forward = if again || self.reversible { 2.0 * self.times } else { self.times };
         std::iter::once(row(self.forward, forward)).chain((backward.launches > 0.0).then(|| row(backward, self.times)))
     }
 }
@@ -265,6 +273,18 @@ pub struct Kernel {
     pub bytes: f64,
 }
 
+/// A parameter as the ledger remembers it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Parameter {
+    pub component: Component,
+    /// Copies of it: one a layer, or one in all.
+    pub count: f64,
+    /// Whether training changes it.
+    pub trained: bool,
+    /// Rows and columns together, if it is a matrix; else the elements.
+    pub factored: f64,
+}
+
 /// A tensor as the ledger remembers it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct TensorRecord {
@@ -272,12 +292,15 @@ pub(super) struct TensorRecord {
     pub bytes: f64,
     /// Copies of it in one forward pass: one a layer.
     pub times: f64,
-    /// Component and count, if it is trained.
-    pub parameter: Option<(Component, f64)>,
-    /// Rows and columns together, if it is a trained matrix; else the elements.
-    pub factored: f64,
+    pub parameter: Option<Parameter>,
+    /// The operation that made it.
+    pub maker: Option<usize>,
     /// Whether it belongs to a repeated layer.
     pub layer: bool,
+    /// Whether that layer is reversible.
+    pub reversible: bool,
     /// Whether it is the input of a repeated layer.
     pub layer_input: bool,
+    /// Whether tensor parallelism splits it: it lies between the first and the last linear layer of a sub-layer.
+    pub split: bool,
 }

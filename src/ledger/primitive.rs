@@ -29,6 +29,19 @@ pub enum Activation {
     Tanh,
 }
 
+/// What an element-wise operation keeps for backward.
+#[derive(Debug, Clone, Copy)]
+pub enum Keeps<'a> {
+    /// Nothing: a sum, a scale by a number, a copy.
+    Nothing,
+    /// Its output: an exponential, a softmax.
+    Output,
+    /// These tensors: inputs, or masks and indices.
+    These(&'a [Tensor]),
+    /// Its output and these.
+    OutputAnd(&'a [Tensor]),
+}
+
 impl Tape {
     fn pointwise(
         &mut self,
@@ -52,16 +65,38 @@ impl Tape {
         });
     }
 
+    /// An element-wise operation, a reduction, a gather or a copy: `per_element` FLOPs for each of the `elements` of its
+    /// output, which backward spends again. `keeps` says what backward needs; masks and statistics that the operation
+    /// makes beside its output are constants among them.
+    pub fn operation(
+        &mut self,
+        name: &'static str,
+        per_element: f64,
+        inputs: &[Tensor],
+        elements: f64,
+        keeps: Keeps<'_>,
+    ) -> Tensor {
+        let output = self.made_of(inputs, elements);
+        let kept: Vec<Tensor> = match keeps {
+            Keeps::Nothing => Vec::new(),
+            Keeps::Output => vec![output],
+            Keeps::These(tensors) => tensors.to_vec(),
+            Keeps::OutputAnd(tensors) => std::iter::once(output).chain(tensors.iter().copied()).collect(),
+        };
+        self.pointwise(name, per_element, inputs, output, &kept, TRAFFIC);
+        output
+    }
+
     /// The sum of two tensors; keeps nothing.
     pub fn add(&mut self, name: &'static str, left: Tensor, right: Tensor) -> Tensor {
-        let output = self.activation(left.elements.max(right.elements));
+        let output = self.made_of(&[left, right], left.elements.max(right.elements));
         self.pointwise(name, 1.0, &[left, right], output, &[], TRAFFIC);
         output
     }
 
     /// The element-wise product; keeps an input if the other one needs a gradient.
     pub fn multiply(&mut self, name: &'static str, left: Tensor, right: Tensor) -> Tensor {
-        let output = self.activation(left.elements.max(right.elements));
+        let output = self.made_of(&[left, right], left.elements.max(right.elements));
         let keeps: Vec<Tensor> =
             [(left, right), (right, left)].into_iter().filter(|(_, other)| other.gradient).map(|(kept, _)| kept).collect();
         self.pointwise(name, 1.0, &[left, right], output, &keeps, TRAFFIC);
@@ -70,7 +105,7 @@ impl Tape {
 
     /// Rotary positions on queries or keys (Su et al. 2021, equation 34): two products with the tables and a sum.
     pub fn rotate(&mut self, input: Tensor, tables: Tensor) -> Tensor {
-        let output = self.activation(input.elements);
+        let output = self.made_of(&[input], input.elements);
         self.pointwise("rotary positions", 3.0, &[input, tables], output, &[tables], TRAFFIC);
         output
     }
@@ -82,14 +117,14 @@ impl Tape {
 
     /// A copy of a tensor into a larger or smaller one.
     pub fn expand(&mut self, name: &'static str, input: Tensor, elements: f64) -> Tensor {
-        let output = self.activation(elements);
+        let output = self.made_of(&[input], elements);
         self.pointwise(name, 1.0, &[input], output, &[], TRAFFIC);
         output
     }
 
     /// Softmax over the last dimension; keeps its output.
     pub fn softmax(&mut self, input: Tensor) -> Tensor {
-        let output = self.activation(input.elements);
+        let output = self.made_of(&[input], input.elements);
         self.pointwise("softmax", 5.0, &[input], output, &[output], COUNTED);
         output
     }
@@ -99,7 +134,7 @@ impl Tape {
         if rate == 0.0 {
             return input;
         }
-        let output = self.activation(input.elements);
+        let output = self.made_of(&[input], input.elements);
         let mask = self.constant(input.elements, MASK_BYTES);
         self.pointwise("dropout", 4.0, &[input], output, &[mask], COUNTED);
         output
@@ -107,7 +142,7 @@ impl Tape {
 
     /// An activation function.
     pub fn activate(&mut self, activation: Activation, input: Tensor) -> Tensor {
-        let output = self.activation(input.elements);
+        let output = self.made_of(&[input], input.elements);
         match activation {
             Activation::Relu => self.pointwise("relu", 1.0, &[input], output, &[output], TRAFFIC),
             Activation::Tanh => self.pointwise("tanh", 8.0, &[input], output, &[output], COUNTED),
@@ -115,13 +150,13 @@ impl Tape {
             Activation::Silu => self.pointwise("silu", 4.0, &[input], output, &[input], BY_HAND),
             Activation::GeluNew => {
                 // 0.5 x (1 + tanh(c (x + a x^3))): the power keeps x, the tanh its output, the product both factors.
-                let half = self.activation(input.elements);
+                let half = self.made_of(&[input], input.elements);
                 self.pointwise("gelu: half", 1.0, &[input], half, &[], COUNTED);
-                let inner = self.activation(input.elements);
+                let inner = self.made_of(&[input], input.elements);
                 self.pointwise("gelu: cubic", 4.0, &[input], inner, &[input], COUNTED);
-                let tanh = self.activation(input.elements);
+                let tanh = self.made_of(&[input], input.elements);
                 self.pointwise("gelu: tanh", 1.0, &[inner], tanh, &[tanh], COUNTED);
-                let one_plus = self.activation(input.elements);
+                let one_plus = self.made_of(&[input], input.elements);
                 self.pointwise("gelu: one plus", 1.0, &[tanh], one_plus, &[], COUNTED);
                 self.pointwise("gelu: product", 1.0, &[half, one_plus], output, &[half, one_plus], COUNTED);
             }
@@ -144,14 +179,14 @@ impl Tape {
         let before = self.current();
         self.component(Component::Norm);
         let weight = self.parameter(weights * width);
-        let output = self.activation(input.elements);
+        let output = self.made_of(&[input], input.elements);
         let rows = input.elements / width;
         if weights > 1.0 {
             let statistics = self.constant(2.0 * rows, STATISTIC_BYTES);
             self.pointwise(name, 5.0, &[input, weight], output, &[input, statistics], COUNTED);
         } else {
             let statistics = self.constant(rows, STATISTIC_BYTES);
-            let normalised = self.activation(input.elements);
+            let normalised = self.made_of(&[input], input.elements);
             self.pointwise(name, 4.0, &[input], normalised, &[input, statistics], COUNTED);
             self.pointwise("rms norm: weight", 1.0, &[normalised, weight], output, &[normalised], COUNTED);
         }
@@ -161,11 +196,28 @@ impl Tape {
 
     /// Rows of a table picked by `indices`; keeps the indices.
     pub fn lookup(&mut self, name: &'static str, table: Tensor, indices: Tensor, width: f64) -> Tensor {
-        let output = self.activation(indices.elements * width);
+        let output = self.made_of(&[table], indices.elements * width);
         // Only the rows picked are read, so the traffic is the output's, not the table's.
-        let rows = Tensor { gradient: table.gradient, ..self.activation(output.elements) };
+        let rows = self.made_of(&[table], output.elements);
         self.pointwise(name, 0.0, &[rows, indices], output, &[indices], TRAFFIC);
         output
+    }
+
+    /// The quotient of two tensors; keeps both, as far as the other one's gradient needs them.
+    pub fn divide(&mut self, name: &'static str, numerator: Tensor, denominator: Tensor) -> Tensor {
+        let keeps: &[Tensor] = if denominator.gradient { &[numerator, denominator] } else { &[denominator] };
+        let elements = numerator.elements.max(denominator.elements);
+        self.operation(name, 1.0, &[numerator, denominator], elements, Keeps::These(keeps))
+    }
+
+    /// A mask of one byte an element laid over scores (`masked_fill`); keeps the mask.
+    pub fn masked_fill(&mut self, name: &'static str, input: Tensor, mask: Tensor) -> Tensor {
+        self.operation(name, 1.0, &[input, mask], input.elements, Keeps::These(&[mask]))
+    }
+
+    /// A mask of one byte an element.
+    pub fn mask(&mut self, elements: f64) -> Tensor {
+        self.constant(elements, MASK_BYTES)
     }
 
     /// A row of indices without gradient, such as token ids.
@@ -184,7 +236,7 @@ impl Tape {
     /// Attention in one kernel (FlashAttention): keeps queries, keys, values, the output and one statistic a row and
     /// head; the scores never reach memory.
     pub fn fused_attention(&mut self, inputs: [Tensor; 3], output_elements: f64, scores: Shape, rows: f64) -> Tensor {
-        let output = self.activation(output_elements);
+        let output = self.made_of(&inputs, output_elements);
         let statistics = self.constant(rows, STATISTIC_BYTES);
         let [query, key, value] = inputs;
         self.record(Draft {

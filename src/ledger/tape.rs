@@ -1,7 +1,7 @@
 //! The writer of ledgers.
 
 use super::Ledger;
-use super::op::{Component, Cost, Input, Op, Rule, Shape, TensorRecord};
+use super::op::{Component, Cost, Input, Op, Parameter, Rule, Shape, TensorRecord};
 
 /// A tensor on a tape.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,9 +27,22 @@ pub struct Tape {
     times: f64,
     parameter_times: f64,
     layer: bool,
+    reversible: bool,
+    split: bool,
     element_bytes: f64,
     /// Sequences times positions, the rows of every activation.
     tokens: f64,
+}
+
+/// Equal layers that are written once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Repeat {
+    /// How many there are.
+    pub layers: f64,
+    /// Whether they have one set of parameters between them (Lan et al. 2020).
+    pub shared: bool,
+    /// Whether backward computes their inputs from their outputs, so that none is kept (Gomez et al. 2017).
+    pub reversible: bool,
 }
 
 /// An operation before its traffic is known.
@@ -55,6 +68,8 @@ impl Tape {
             times: 1.0,
             parameter_times: 1.0,
             layer: false,
+            reversible: false,
+            split: false,
             element_bytes,
             tokens,
         }
@@ -86,21 +101,49 @@ impl Tape {
         self.tokens = tokens;
     }
 
-    /// Writes `layers` equal layers once. With `shared`, they have one set of parameters between them.
-    pub fn repeat<T>(&mut self, layers: f64, shared: bool, write: impl FnOnce(&mut Self) -> T) -> T {
-        let before = (self.times, self.parameter_times, self.layer);
+    /// Writes equal layers once.
+    pub fn repeat<T>(&mut self, repeat: Repeat, write: impl FnOnce(&mut Self) -> T) -> T {
+        let before = (self.times, self.parameter_times, self.layer, self.reversible);
         self.layer = true;
-        self.times *= layers;
-        self.parameter_times *= if shared { 1.0 } else { layers };
+        self.reversible |= repeat.reversible;
+        self.times *= repeat.layers;
+        self.parameter_times *= if repeat.shared { 1.0 } else { repeat.layers };
         let result = write(self);
-        (self.times, self.parameter_times, self.layer) = before;
+        (self.times, self.parameter_times, self.layer, self.reversible) = before;
+        result
+    }
+
+    /// Writes what lies between the first and the last linear layer of a sub-layer: tensor parallelism splits it.
+    pub fn split<T>(&mut self, write: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.split, true);
+        let result = write(self);
+        self.split = before;
         result
     }
 
     /// A trained matrix.
     pub fn matrix(&mut self, rows: f64, columns: f64) -> Tensor {
-        let tensor = self.parameter(rows * columns);
-        self.ledger.tensors[tensor.id].factored = rows + columns;
+        let factored = rows + columns;
+        self.weight(rows * columns, self.element_bytes, Parameter { factored, ..self.trained(0.0) })
+    }
+
+    /// A trained parameter.
+    pub fn parameter(&mut self, elements: f64) -> Tensor {
+        self.weight(elements, self.element_bytes, self.trained(elements))
+    }
+
+    /// A parameter that training does not change, held in `bytes_per_element`.
+    pub fn frozen(&mut self, elements: f64, bytes_per_element: f64) -> Tensor {
+        self.weight(elements, bytes_per_element, Parameter { trained: false, ..self.trained(elements) })
+    }
+
+    fn trained(&self, factored: f64) -> Parameter {
+        Parameter { component: self.component, count: self.parameter_times, trained: true, factored }
+    }
+
+    fn weight(&mut self, elements: f64, bytes_per_element: f64, parameter: Parameter) -> Tensor {
+        let tensor = self.tensor(elements, bytes_per_element, parameter.trained);
+        self.ledger.tensors[tensor.id].parameter = Some(parameter);
         tensor
     }
 
@@ -113,12 +156,12 @@ impl Tape {
 
     /// A tensor that gradients flow through.
     pub fn activation(&mut self, elements: f64) -> Tensor {
-        self.tensor(elements, self.element_bytes, true, None)
+        self.tensor(elements, self.element_bytes, true)
     }
 
-    /// A trained parameter.
-    pub fn parameter(&mut self, elements: f64) -> Tensor {
-        self.tensor(elements, self.element_bytes, true, Some((self.component, self.parameter_times)))
+    /// What an operation makes of `inputs`: gradients flow through it if they flow through one of them.
+    pub(super) fn made_of(&mut self, inputs: &[Tensor], elements: f64) -> Tensor {
+        self.tensor(elements, self.element_bytes, inputs.iter().any(|input| input.gradient))
     }
 
     /// A share of a tensor without a copy; keeping it keeps the whole.
@@ -126,28 +169,36 @@ impl Tape {
         Tensor { elements: whole.elements * share, ..whole }
     }
 
-    /// A tensor without gradient: an index, a mask, a frozen matrix.
+    /// A tensor without gradient and not a parameter: an index, a mask, a fixed table.
     pub fn constant(&mut self, elements: f64, bytes_per_element: f64) -> Tensor {
-        self.tensor(elements, bytes_per_element, false, None)
+        self.tensor(elements, bytes_per_element, false)
     }
 
-    fn tensor(&mut self, elements: f64, bytes_per_element: f64, gradient: bool, parameter: Option<(Component, f64)>) -> Tensor {
+    /// The same values without a gradient (`detach`, `no_grad`).
+    #[must_use]
+    pub fn detached(&self, tensor: Tensor) -> Tensor {
+        Tensor { gradient: false, ..tensor }
+    }
+
+    fn tensor(&mut self, elements: f64, bytes_per_element: f64, gradient: bool) -> Tensor {
         let id = self.ledger.tensors.len();
         self.ledger.tensors.push(TensorRecord {
             elements,
             bytes: elements * bytes_per_element,
             times: self.times,
-            parameter,
-            factored: elements,
+            parameter: None,
+            maker: None,
             layer: self.layer,
+            reversible: self.reversible,
             layer_input: false,
+            split: self.split,
         });
         Tensor { id, elements, gradient }
     }
 
     /// A matrix product. It keeps an input if the other one needs a gradient.
     pub fn matmul(&mut self, name: &'static str, left: Tensor, right: Tensor, shape: Shape) -> Tensor {
-        let output = self.activation(shape.batch * shape.m * shape.n);
+        let output = self.made_of(&[left, right], shape.batch * shape.m * shape.n);
         let mut keeps = Vec::with_capacity(2);
         if right.gradient {
             keeps.push(left);
@@ -173,10 +224,12 @@ impl Tape {
         let bytes = |tensor: &Tensor| self.ledger.tensors[tensor.id].bytes;
         let inputs: Vec<Input> = draft.inputs.iter().map(|t| Input { bytes: bytes(t), gradient: t.gradient }).collect();
         let output_bytes = bytes(&draft.output);
-        let kept_bytes: f64 = draft.keeps.iter().map(bytes).sum();
+        // Without a gradient to compute there is nothing to keep.
+        let differentiable = inputs.iter().any(|input| input.gradient);
+        let keeps = if differentiable { draft.keeps } else { &[] };
+        let kept_bytes: f64 = keeps.iter().map(bytes).sum();
         // Tensors that the op makes beside its output, such as masks and statistics, are written too.
-        let made: f64 = draft
-            .keeps
+        let made: f64 = keeps
             .iter()
             .filter(|kept| kept.id != draft.output.id && !draft.inputs.iter().any(|input| input.id == kept.id))
             .map(bytes)
@@ -189,11 +242,13 @@ impl Tape {
             launches: 1.0,
             ..Cost::default()
         };
+        self.ledger.tensors[draft.output.id].maker.get_or_insert(self.ledger.ops.len());
         self.ledger.ops.push(Op {
             component: self.component,
             name: draft.name,
             times: self.times,
             layer: self.layer,
+            reversible: self.reversible,
             forward,
             shape: draft.shape,
             formula: draft.formula,
@@ -202,7 +257,7 @@ impl Tape {
             inputs,
             output_bytes,
             kept_bytes,
-            keeps: draft.keeps.iter().map(|tensor| tensor.id).collect(),
+            keeps: keeps.iter().map(|tensor| tensor.id).collect(),
         });
     }
 }

@@ -24,15 +24,15 @@ impl Memory {
     /// (Rajbhandari et al. 2020, section 3.1).
     #[must_use]
     pub fn of(ledger: &Ledger, precision: Precision, optimizer: Optimizer, checkpointing: Checkpointing) -> Self {
-        let parameters = ledger.parameters() * precision.element_bytes();
-        let master = if precision.is_mixed() { 4.0 * ledger.parameters() } else { 0.0 };
+        let trained = ledger.trained_parameters();
+        let master = if precision.is_mixed() { 4.0 * trained } else { 0.0 };
         let activations = match checkpointing {
             Checkpointing::None => ledger.kept_bytes(),
             Checkpointing::Full => ledger.kept_bytes_checkpointed(),
         };
         Self {
-            parameters: Bytes::new(parameters),
-            gradients: Bytes::new(parameters),
+            parameters: Bytes::new(ledger.parameter_bytes()),
+            gradients: Bytes::new(trained * precision.element_bytes()),
             optimizer: Bytes::new(optimizer.state_bytes(ledger) + master),
             activations: Bytes::new(activations),
         }

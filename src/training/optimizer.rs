@@ -27,9 +27,9 @@ impl Optimizer {
     #[must_use]
     pub fn state_bytes(self, ledger: &Ledger) -> f64 {
         match self {
-            Self::Adam | Self::Adamw | Self::Lamb => 8.0 * ledger.parameters(),
+            Self::Adam | Self::Adamw | Self::Lamb => 8.0 * ledger.trained_parameters(),
             Self::Sgd => 0.0,
-            Self::SgdMomentum => 4.0 * ledger.parameters(),
+            Self::SgdMomentum => 4.0 * ledger.trained_parameters(),
             Self::Adafactor => 4.0 * ledger.factored_parameters(),
         }
     }

@@ -6,8 +6,11 @@
 
 use serde::Deserialize;
 
-use super::{Context, Inputs, project, softmax};
-use crate::ledger::{Component, Shape, Tape, Tensor};
+use super::super::config::Model;
+use super::super::validate::check_size;
+use super::{Abilities, Attention, Context, Inputs, Mechanism, project, softmax};
+use crate::document::Problem;
+use crate::ledger::{Shape, Tape, Tensor};
 
 /// Which length projections are one and the same (Wang et al. 2020, section 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -35,56 +38,98 @@ pub enum LinformerOrder {
     CompressThenProject,
 }
 
-fn projection(tape: &mut Tape, context: &Context<'_>, heads: f64) -> Tensor {
-    let (length, k) = sizes(context);
-    tape.parameter(heads * length * k)
+/// Settings of Linformer attention.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Length that keys and values are projected to, k.
+    pub projected_length: u64,
+    /// Which projections are one and the same.
+    #[serde(default)]
+    pub sharing: LinformerSharing,
+    /// Whether keys are projected before or after their linear layer.
+    #[serde(default)]
+    pub order: LinformerOrder,
+    /// Rows of a projection, the longest sequence; that of the positions where not said.
+    #[serde(default)]
+    pub length: Option<u64>,
 }
 
-fn sizes(context: &Context<'_>) -> (f64, f64) {
-    let model = context.model;
-    let linformer = model.attention.linformer.as_ref();
-    let length = linformer.and_then(|l| l.length).or(model.embedding.positions.length).unwrap_or_default();
-    (length as f64, linformer.map_or(0, |l| l.projected_length) as f64)
+impl Settings {
+    /// Rows of a length projection.
+    fn rows(&self, model: &Model) -> Option<u64> {
+        self.length.or(model.embedding.positions.length)
+    }
+
+    fn projection(&self, tape: &mut Tape, context: &Context<'_>, heads: f64) -> Tensor {
+        tape.parameter(heads * self.rows(context.model).unwrap_or_default() as f64 * self.projected_length as f64)
+    }
 }
 
-/// The one projection of layerwise sharing, made once outside the layers.
-pub(super) fn shared_projection(tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
-    let sharing = context.model.attention.linformer.as_ref()?.sharing;
-    tape.component(Component::Attention);
-    (sharing == LinformerSharing::Layerwise).then(|| projection(tape, context, 1.0))
-}
+impl Mechanism for Settings {
+    fn abilities(&self) -> Abilities {
+        Abilities { fused_kernel: true, ..Abilities::default() }
+    }
 
-/// Writes projections, length projections and attention on the shortened keys and values.
-pub(super) fn write(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
-    let attention = &context.model.attention;
-    let (sharing, order) = attention.linformer.as_ref().map_or_else(Default::default, |l| (l.sharing, l.order));
-    let heads = if sharing == LinformerSharing::None { attention.heads as f64 } else { 1.0 };
-    let for_keys = inputs.shared_projection.unwrap_or_else(|| projection(tape, context, heads));
-    let for_values = match sharing {
-        LinformerSharing::None | LinformerSharing::Headwise => projection(tape, context, heads),
-        LinformerSharing::KeyValue | LinformerSharing::Layerwise => for_keys,
-    };
-    let query = project(tape, context, "query projection", attention.heads, inputs.x);
-    let (key, value) = match order {
-        LinformerOrder::ProjectThenCompress => {
-            let key = project(tape, context, "key projection", attention.heads, inputs.memory);
-            let value = project(tape, context, "value projection", attention.heads, inputs.memory);
-            (compress(tape, context, key, for_keys, heads), compress(tape, context, value, for_values, heads))
+    fn check(&self, model: &Model, _attention: &Attention) -> Result<(), Problem> {
+        if self.sharing == LinformerSharing::None && self.order == LinformerOrder::CompressThenProject {
+            return Err(Problem::new(
+                "linformer.order",
+                "compress_then_project with sharing none",
+                "project_then_compress, or another sharing: heads exist only after the projection",
+            ));
         }
-        LinformerOrder::CompressThenProject => {
-            let short_keys = compress(tape, context, inputs.memory, for_keys, heads);
-            let short_values = if for_values == for_keys { short_keys } else { compress(tape, context, inputs.memory, for_values, heads) };
-            let key = project(tape, context, "key projection", attention.heads, short_keys);
-            (key, project(tape, context, "value projection", attention.heads, short_values))
+        if self.rows(model).is_none() {
+            return Err(Problem::new("linformer.length", "nothing", "the longest sequence"));
         }
-    };
-    softmax::core(tape, context, inputs, query, key, value)
+        check_size("linformer.projected_length", self.projected_length)?;
+        check_size("linformer.length", self.length.unwrap_or(1))
+    }
+
+    fn longest(&self, model: &Model) -> Option<(u64, &'static str)> {
+        self.rows(model).map(|rows| (rows, "linformer.length"))
+    }
+
+    fn note(&self, length: u64) -> Option<String> {
+        let k = self.projected_length;
+        (k >= length).then(|| format!("Linformer saves nothing at {length} positions: it projects them to {k}"))
+    }
+
+    fn shared(&self, tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
+        (self.sharing == LinformerSharing::Layerwise).then(|| self.projection(tape, context, 1.0))
+    }
+
+    fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
+        let attention = context.attention;
+        let k = self.projected_length as f64;
+        let heads = if self.sharing == LinformerSharing::None { attention.heads as f64 } else { 1.0 };
+        let for_keys = inputs.shared.unwrap_or_else(|| self.projection(tape, context, heads));
+        let for_values = match self.sharing {
+            LinformerSharing::None | LinformerSharing::Headwise => self.projection(tape, context, heads),
+            LinformerSharing::KeyValue | LinformerSharing::Layerwise => for_keys,
+        };
+        let query = project(tape, context, "query projection", attention.heads, inputs.x);
+        let (key, value) = match self.order {
+            LinformerOrder::ProjectThenCompress => {
+                let key = project(tape, context, "key projection", attention.heads, inputs.memory);
+                let value = project(tape, context, "value projection", attention.heads, inputs.memory);
+                (compress(tape, context, k, key, for_keys, heads), compress(tape, context, k, value, for_values, heads))
+            }
+            LinformerOrder::CompressThenProject => {
+                let short_keys = compress(tape, context, k, inputs.memory, for_keys, heads);
+                let short_values =
+                    if for_values == for_keys { short_keys } else { compress(tape, context, k, inputs.memory, for_values, heads) };
+                let key = project(tape, context, "key projection", attention.heads, short_keys);
+                (key, project(tape, context, "value projection", attention.heads, short_values))
+            }
+        };
+        softmax::core(tape, context, inputs, query, key, value)
+    }
 }
 
 /// Shortens `x` from n positions to k. With more than one sequence, PyTorch lays one operand out anew for the batched
 /// product and keeps that copy: the projection where each head has its own, else `x`.
-fn compress(tape: &mut Tape, context: &Context<'_>, x: Tensor, projection: Tensor, heads: f64) -> Tensor {
-    let (_, k) = sizes(context);
+fn compress(tape: &mut Tape, context: &Context<'_>, k: f64, x: Tensor, projection: Tensor, heads: f64) -> Tensor {
     let batch = context.batch;
     let columns = x.elements / (batch.sequences * batch.length) / heads;
     let shape = Shape { batch: batch.sequences * heads, m: k, n: columns, k: batch.length };

@@ -1,17 +1,153 @@
 //! Attention mechanisms, one file each. All share the projections in and out; between them each mixes positions its
 //! own way.
 
-mod linformer;
-mod softmax;
+use std::fmt::Debug;
 
 use serde::Deserialize;
 
 use super::Context;
-use super::config::{Attention, AttentionKind, LinearComponent, PositionKind};
+use super::config::{LinearComponent, Model, PositionKind};
 use super::linear::{self, Layer};
+use crate::document::Problem;
 use crate::ledger::{Component, Tape, Tensor};
+use crate::units::Ratio;
 
-pub use linformer::{LinformerOrder, LinformerSharing};
+/// A mechanism: the settings of its table in a model file, and what it writes.
+pub(super) trait Mechanism: Debug {
+    /// What it can be combined with.
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
+
+    /// Checks its settings; keys are relative to the attention table.
+    fn check(&self, _model: &Model, _attention: &Attention) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    /// The longest sequence that its parameters allow, and the key that says so.
+    fn longest(&self, _model: &Model) -> Option<(u64, &'static str)> {
+        None
+    }
+
+    /// What a reader should know of it at a length.
+    fn note(&self, _length: u64) -> Option<String> {
+        None
+    }
+
+    /// A parameter that all layers of a stack share, made before them.
+    fn shared(&self, _tape: &mut Tape, _context: &Context<'_>) -> Option<Tensor> {
+        None
+    }
+
+    /// Whether the output projection follows.
+    fn projects_out(&self) -> bool {
+        true
+    }
+
+    /// Writes projections and the mixing of positions, up to the output projection.
+    fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor;
+}
+
+/// What a mechanism can be combined with.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Abilities {
+    /// It can hide later positions, so it can stand in a decoder.
+    pub causal: bool,
+    /// Rotary positions or a relative bias reach its scores.
+    pub positions: bool,
+    /// Fewer key and value heads than query heads.
+    pub grouped_heads: bool,
+    /// Queries, keys and values from one matrix.
+    pub fused_projection: bool,
+    /// One kernel that keeps the scores out of memory.
+    pub fused_kernel: bool,
+}
+
+/// Declares the mechanisms: for each a module, whose `Settings` are its table in a model file.
+macro_rules! mechanisms {
+    ($($(#[$doc:meta])* $kind:ident: $module:ident = $key:literal),* $(,)?) => {
+        $(mod $module;)*
+
+        /// The attention mechanisms.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum AttentionKind {
+            $($(#[$doc])* $kind),*
+        }
+
+        impl AttentionKind {
+            /// Every mechanism.
+            pub const ALL: &'static [Self] = &[$(Self::$kind),*];
+
+            /// The word in files, which is also the key of the settings.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $key),*
+                }
+            }
+        }
+
+        /// Attention.
+        #[derive(Debug, Clone, PartialEq, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Attention {
+            /// The mechanism.
+            pub kind: AttentionKind,
+            /// Query heads, h.
+            pub heads: u64,
+            /// Key and value heads, g, where fewer than query heads.
+            #[serde(default)]
+            pub key_value_heads: Option<u64>,
+            /// Width of a head where it is not width / heads.
+            #[serde(default)]
+            pub head_width: Option<u64>,
+            /// Whether the projections have a bias.
+            #[serde(default = "yes")]
+            pub bias: bool,
+            /// Whether the output projection has a bias, where the others differ.
+            #[serde(default)]
+            pub output_bias: Option<bool>,
+            /// Queries, keys and values from one matrix (GPT-2), which matters to a low-rank layer.
+            #[serde(default)]
+            pub fused_projection: bool,
+            /// Whether scores are divided by the square root of the head width (T5: not).
+            #[serde(default = "yes")]
+            pub scaled: bool,
+            /// Dropout rate of the attention weights; the model's where not said.
+            #[serde(default)]
+            pub dropout: Option<Ratio>,
+            /// eager or fused.
+            #[serde(default)]
+            pub implementation: Implementation,
+            $(
+                $(#[$doc])*
+                #[serde(default)]
+                pub $module: Option<$module::Settings>,
+            )*
+        }
+
+        impl Attention {
+            /// The mechanism's settings; none only if its table is missing.
+            pub(super) fn mechanism(&self) -> Option<&dyn Mechanism> {
+                match self.kind {
+                    $(AttentionKind::$kind => self.$module.as_ref().map(|settings| settings as &dyn Mechanism)),*
+                }
+            }
+        }
+    };
+}
+
+mechanisms! {
+    /// softmax(Q K^T) V (Vaswani et al. 2017).
+    Softmax: softmax = "softmax",
+    /// Keys and values projected to a fixed length (Wang et al. 2020).
+    Linformer: linformer = "linformer",
+}
+
+fn yes() -> bool {
+    true
+}
 
 /// How softmax attention is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -34,8 +170,8 @@ pub(super) struct Inputs {
     pub rotary: Option<Tensor>,
     /// A bias of the scores, for relative positions in self-attention.
     pub bias: Option<Tensor>,
-    /// A length projection that all layers share, for Linformer.
-    pub shared_projection: Option<Tensor>,
+    /// What the mechanism made for all layers of the stack.
+    pub shared: Option<Tensor>,
     /// Whether a position sees only those before it.
     pub causal: bool,
 }
@@ -52,36 +188,33 @@ impl Attention {
     }
 }
 
-/// What is made once for all layers of a stack: a length projection that they share.
-pub(super) fn shared(tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
-    match context.model.attention.kind {
-        AttentionKind::Linformer => linformer::shared_projection(tape, context),
-        AttentionKind::Softmax => None,
-    }
-}
-
 /// Writes one attention layer from hidden states to hidden states, without its residual.
 pub(super) fn write(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
     tape.component(Component::Attention);
-    let mixed = match context.model.attention.kind {
-        AttentionKind::Softmax => softmax::write(tape, context, inputs),
-        AttentionKind::Linformer => linformer::write(tape, context, inputs),
+    // Between encoder and decoder attention is softmax attention, whatever mixes positions elsewhere.
+    let cross = softmax::Settings {};
+    let mechanism: &dyn Mechanism = match context.attention.mechanism() {
+        Some(mechanism) if inputs.x == inputs.memory => mechanism,
+        _ => &cross,
     };
-    let attention = &context.model.attention;
-    let inner = attention.heads * attention.head_width(context.model.width);
+    let mixed = tape.split(|tape| mechanism.write(tape, context, inputs));
+    if !mechanism.projects_out() {
+        return mixed;
+    }
+    let attention = context.attention;
     let out = Layer {
         name: "output projection",
         group: LinearComponent::Attention,
-        inputs: inner,
+        inputs: attention.heads * attention.head_width(context.model.width),
         outputs: context.model.width,
-        bias: attention.bias,
+        bias: attention.output_bias.unwrap_or(attention.bias),
     };
     linear::write(tape, context, out, mixed)
 }
 
 /// A projection of `x` to `heads` heads.
 fn project(tape: &mut Tape, context: &Context<'_>, name: &'static str, heads: u64, x: Tensor) -> Tensor {
-    let attention = &context.model.attention;
+    let attention = context.attention;
     let outputs = heads * attention.head_width(context.model.width);
     let layer = Layer { name, group: LinearComponent::Attention, inputs: context.model.width, outputs, bias: attention.bias };
     linear::write(tape, context, layer, x)
@@ -89,7 +222,7 @@ fn project(tape: &mut Tape, context: &Context<'_>, name: &'static str, heads: u6
 
 /// Queries, keys and values; from one matrix if the model says so and the inputs allow it.
 fn queries_keys_values(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> [Tensor; 3] {
-    let attention = &context.model.attention;
+    let attention = context.attention;
     let (heads, groups) = (attention.heads, attention.groups());
     if attention.fused_projection && inputs.x == inputs.memory {
         let all = project(tape, context, "query-key-value projection", heads + 2 * groups, inputs.x);

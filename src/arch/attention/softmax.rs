@@ -4,21 +4,33 @@
 //! Products, forward, per sequence: 2 n m d_h h for the scores, as many for the values. A causal mask does not halve
 //! them: the full square is computed and masked, as eager implementations do.
 
-use super::{Context, Implementation, Inputs, queries_keys_values};
+use serde::Deserialize;
+
+use super::{Abilities, Context, Implementation, Inputs, Mechanism, queries_keys_values};
 use crate::ledger::{Shape, Tape, Tensor};
 
-/// Writes projections, scores, weights and the weighted sum of values.
-pub(super) fn write(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
-    let [query, key, value] = queries_keys_values(tape, context, inputs);
-    let key = repeat(tape, context, key);
-    let value = repeat(tape, context, value);
-    core(tape, context, inputs, query, key, value)
+/// Settings of softmax attention: none of its own.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {}
+
+impl Mechanism for Settings {
+    fn abilities(&self) -> Abilities {
+        Abilities { causal: true, positions: true, grouped_heads: true, fused_projection: true, fused_kernel: true }
+    }
+
+    fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
+        let [query, key, value] = queries_keys_values(tape, context, inputs);
+        let key = repeat(tape, context, key);
+        let value = repeat(tape, context, value);
+        core(tape, context, inputs, query, key, value)
+    }
 }
 
 /// Scores, weights and the weighted sum; Linformer uses it on shorter keys and values.
 pub(super) fn core(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs, query: Tensor, key: Tensor, value: Tensor) -> Tensor {
     let model = context.model;
-    let attention = &model.attention;
+    let attention = context.attention;
     let head_width = attention.head_width(model.width) as f64;
     let inner = attention.heads as f64 * head_width;
     let batch = context.batch.sequences * attention.heads as f64;
@@ -49,7 +61,7 @@ pub(super) fn core(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs, quer
 
 /// Keys or values of a group, repeated for each of its query heads.
 fn repeat(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tensor {
-    let attention = &context.model.attention;
+    let attention = context.attention;
     if attention.groups() == attention.heads || attention.implementation == Implementation::Fused {
         return x;
     }
