@@ -22,3 +22,4 @@ pub mod source;
 pub mod store;
 pub mod training;
 pub mod units;
+pub mod validate;

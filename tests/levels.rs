@@ -22,6 +22,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("training", 5),
     ("scenario", 6),
     ("estimate", 7),
+    ("validate", 7),
     ("store", 8),
     ("report", 9),
     ("cli", 10),
