@@ -10,6 +10,7 @@ use crate::document::{Diagnostic, Kind, Library, Origin, Text, nearest};
 static MODELS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/models");
 static HARDWARE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/hardware_profiles");
 static GRID: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/grid_profiles");
+static MEASUREMENTS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/measurements");
 static SCENARIOS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/scenarios");
 
 /// No document that people write is larger; a larger file is something else.
@@ -77,11 +78,9 @@ impl Store {
             let Ok(files) = std::fs::read_dir(root.join(folder)) else { continue };
             names.extend(files.flatten().filter(|f| f.path().is_file()).map(|f| format!("{folder}/{}", f.file_name().to_string_lossy())));
         }
-        let embedded = match folder {
-            "grid_profiles" => &GRID,
-            _ => &HARDWARE,
-        };
-        names.extend(embedded.files().map(|file| format!("{folder}/{}", file.path().display())));
+        let (root, below) = folder.split_once('/').unwrap_or((folder, ""));
+        let embedded = embedded_folder(root).and_then(|whole| if below.is_empty() { Some(whole) } else { whole.get_dir(below) });
+        names.extend(embedded.into_iter().flat_map(Dir::files).map(|file| format!("{root}/{}", file.path().display())));
         names.sort();
         names.dedup();
         names
@@ -149,15 +148,21 @@ impl Library for Store {
                 return read_file(&file, 50 * LARGEST_FILE);
             }
         }
-        let embedded = path.split_once('/').and_then(|(folder, rest)| match folder {
-            "grid_profiles" => GRID.get_file(rest),
-            "hardware_profiles" => HARDWARE.get_file(rest),
-            _ => None,
-        });
+        let embedded = path.split_once('/').and_then(|(folder, rest)| embedded_folder(folder)?.get_file(rest));
         match embedded.and_then(|file| file.contents_utf8()) {
             Some(text) => Ok(Text { file: format!("embedded:{path}"), text: text.to_string() }),
-            None => Err(Diagnostic::new(origin, "", format!("no file {path}"), "a data file of the profile folders")),
+            None => Err(Diagnostic::new(origin, "", format!("no file {path}"), "a data file of the profile folders or of measurements")),
         }
+    }
+}
+
+/// The copies of data files inside the program.
+fn embedded_folder(name: &str) -> Option<&'static Dir<'static>> {
+    match name {
+        "grid_profiles" => Some(&GRID),
+        "hardware_profiles" => Some(&HARDWARE),
+        "measurements" => Some(&MEASUREMENTS),
+        _ => None,
     }
 }
 

@@ -3,6 +3,7 @@
 mod inspect;
 mod profiles;
 mod run;
+mod validate;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ enum Command {
     Run(run::Run),
     Inspect(inspect::Inspect),
     Profiles(profiles::Profiles),
+    Validate(validate::Validate),
 }
 
 /// Why a command did not do its work.
@@ -57,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Run(command) => command.execute(),
         Command::Inspect(command) => command.execute(),
         Command::Profiles(command) => command.execute(),
+        Command::Validate(command) => command.execute(),
     };
     match result {
         Ok(code) => code,

@@ -8,6 +8,7 @@ mod plot;
 pub mod profiles;
 pub mod style;
 mod table;
+pub mod validation;
 
 use std::path::Path;
 

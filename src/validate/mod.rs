@@ -1,5 +1,122 @@
-//! The model against what was recorded: ledgers against real modules.
+//! The model against what was recorded or published: ledgers against real modules.
+//!
+//! Everything ends as [`Check`]s in a [`Validation`]: a figure of the model beside the recorded one, and the bar for
+//! their difference.
 
 mod modules;
 
-pub use modules::{Comparison, Explanation, Recording, Verdict};
+pub use modules::{Explanation, Recording};
+
+use crate::document::{Diagnostic, Library, Origin, Resolver};
+
+/// A figure of the model beside a recorded one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Check {
+    /// What was recorded: a model, its batch and length.
+    pub case: String,
+    /// Which figure.
+    pub quantity: &'static str,
+    /// The figure of the model.
+    pub predicted: f64,
+    /// The recorded figure.
+    pub recorded: f64,
+    /// The share by which they may differ; 0 for exact.
+    pub bar: f64,
+    /// Why they differ, where that is known.
+    pub explanation: Option<String>,
+    /// Whether the bar is held, but for what is explained.
+    pub holds: bool,
+}
+
+impl Check {
+    /// The model's figure over the recorded one, less 1.
+    #[must_use]
+    pub fn error(&self) -> f64 {
+        self.predicted / self.recorded - 1.0
+    }
+}
+
+/// One table of recorded figures, compared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Validation {
+    /// The name of the table: its file's.
+    pub table: String,
+    /// Where the recorded figures are from.
+    pub source: String,
+    /// Figure by figure.
+    pub checks: Vec<Check>,
+}
+
+/// The checks of one quantity, summed up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Which figure.
+    pub quantity: &'static str,
+    /// How many were compared.
+    pub cases: usize,
+    /// How many are equal to the last digit.
+    pub exact: usize,
+    /// Mean of the absolute errors.
+    pub mean: f64,
+    /// Median of them.
+    pub median: f64,
+    /// The largest.
+    pub worst: f64,
+    /// The bar.
+    pub bar: f64,
+    /// How many hold it.
+    pub held: usize,
+}
+
+impl Validation {
+    /// One summary a quantity, in the order they stand.
+    #[must_use]
+    pub fn summaries(&self) -> Vec<Summary> {
+        let mut quantities: Vec<&'static str> = Vec::new();
+        for check in &self.checks {
+            if !quantities.contains(&check.quantity) {
+                quantities.push(check.quantity);
+            }
+        }
+        quantities.into_iter().map(|quantity| self.summary(quantity)).collect()
+    }
+
+    fn summary(&self, quantity: &'static str) -> Summary {
+        let checks: Vec<&Check> = self.checks.iter().filter(|check| check.quantity == quantity).collect();
+        let mut errors: Vec<f64> = checks.iter().map(|check| check.error().abs()).collect();
+        errors.sort_by(f64::total_cmp);
+        let cases = errors.len();
+        Summary {
+            quantity,
+            cases,
+            exact: checks.iter().filter(|check| check.predicted == check.recorded).count(),
+            mean: errors.iter().sum::<f64>() / cases.max(1) as f64,
+            median: errors.get(cases / 2).copied().unwrap_or_default(),
+            worst: errors.last().copied().unwrap_or_default(),
+            bar: checks.iter().map(|check| check.bar).fold(0.0, f64::max),
+            held: checks.iter().filter(|check| check.holds).count(),
+        }
+    }
+
+    /// Whether every check holds.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.checks.iter().all(|check| check.holds)
+    }
+}
+
+/// Compares the recordings of modules in `files`.
+///
+/// # Errors
+/// A file cannot be read, or a model in it is not one.
+pub fn modules(library: &dyn Library, files: &[String]) -> Result<Vec<Validation>, Diagnostic> {
+    let mut resolver = Resolver::new(library);
+    let compare = |path: &String| {
+        let text = library.data(path, &Origin::whole("validate"))?;
+        let recording = Recording::parse(&text.file, &text.text)?;
+        let checks = recording.compare(&mut resolver)?;
+        let table = path.trim_start_matches("measurements/").trim_end_matches(".json").to_string();
+        Ok(Validation { table, source: recording.source, checks })
+    };
+    files.iter().filter(|path| path.ends_with(".json")).map(compare).collect()
+}

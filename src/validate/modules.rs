@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::Check;
 use crate::arch::{Batch, Model};
 use crate::document::{Diagnostic, Kind, Node, Origin, Resolver, overlay};
 use crate::ledger::Ledger;
@@ -71,59 +72,6 @@ struct Case {
     activation_bytes: u64,
 }
 
-/// A figure of the ledger beside the recorded one.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Verdict {
-    /// Of the ledger.
-    pub ours: f64,
-    /// Of the module.
-    pub theirs: f64,
-}
-
-impl Verdict {
-    /// The ledger's figure over the recorded one, less 1.
-    #[must_use]
-    pub fn error(&self) -> f64 {
-        self.ours / self.theirs - 1.0
-    }
-}
-
-/// One recorded case and what the ledger says of it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Comparison {
-    /// The model's name in the recording.
-    pub model: String,
-    /// Sequences.
-    pub batch: u64,
-    /// Positions.
-    pub sequence_length: u64,
-    /// All parameters.
-    pub parameters: Verdict,
-    /// FLOPs of the matrix products of a forward pass.
-    pub forward: Verdict,
-    /// The same of a forward and a backward pass.
-    pub forward_backward: Verdict,
-    /// Bytes kept for backward.
-    pub kept: Verdict,
-    /// The share by which these may differ.
-    pub kept_within: f64,
-    /// Why it differs, if it does.
-    pub explanation: Option<Explanation>,
-}
-
-impl Comparison {
-    /// Whether, but for what is explained, parameters and forward products are exact, both passes within 0.1 %, and bytes kept within their share.
-    #[must_use]
-    pub fn holds(&self) -> bool {
-        let told = |of: fn(&Explanation) -> i64| self.explanation.as_ref().map_or(0, of) as f64;
-        let both_within = self.explanation.as_ref().and_then(|explanation| explanation.both_within).unwrap_or(0.001);
-        self.parameters.ours + told(|explanation| explanation.parameters) == self.parameters.theirs
-            && self.forward.ours + told(|explanation| explanation.matmul_forward) * self.batch as f64 == self.forward.theirs
-            && self.forward_backward.error().abs() <= both_within
-            && self.kept.error().abs() <= self.kept_within
-    }
-}
-
 impl Recording {
     /// Reads a file of `measurements/pytorch/`.
     ///
@@ -134,51 +82,52 @@ impl Recording {
             .map_err(|error| Diagnostic::new(&Origin::line(file, error.line()), "", error.to_string(), "a recording of modules"))
     }
 
-    /// The number of cases.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.cases.len()
-    }
-
-    /// Whether there is no case.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.cases.is_empty()
-    }
-
-    /// Compares every case.
+    /// Compares every case: parameters and forward products must be equal, both passes within 0.1 %, bytes kept within
+    /// the share that the recording states.
     ///
     /// # Errors
     /// A model cannot be read, or a sequence is too long for it.
-    pub fn compare(&self, resolver: &mut Resolver<'_>) -> Result<Vec<Comparison>, Diagnostic> {
+    pub fn compare(&self, resolver: &mut Resolver<'_>) -> Result<Vec<Check>, Diagnostic> {
         let mut models = BTreeMap::new();
         for (name, description) in &self.models {
             let node = description.node(name, resolver).map_err(|diagnostic| diagnostic.under(name))?;
-            models.insert(name, (Model::read(&node).map_err(|diagnostic| diagnostic.under(name))?, node));
+            models.insert(name.as_str(), (Model::read(&node).map_err(|diagnostic| diagnostic.under(name))?, node));
         }
-        self.cases.iter().map(|case| self.compare_case(case, &models)).collect()
+        let checks = self.cases.iter().map(|case| self.compare_case(case, &models)).collect::<Result<Vec<_>, _>>()?;
+        Ok(checks.into_iter().flatten().collect())
     }
 
-    fn compare_case(&self, case: &Case, models: &BTreeMap<&String, (Model, Node)>) -> Result<Comparison, Diagnostic> {
-        let known: Vec<&str> = models.keys().map(|name| name.as_str()).collect();
+    fn compare_case(&self, case: &Case, models: &BTreeMap<&str, (Model, Node)>) -> Result<[Check; 4], Diagnostic> {
+        let known: Vec<&str> = models.keys().copied().collect();
         let (model, node) = models
-            .get(&case.model)
+            .get(case.model.as_str())
             .ok_or_else(|| Diagnostic::unknown(&Origin::whole("recording"), "model", "model", &case.model, &known))?;
         let batch = Batch { sequences: case.batch as f64, length: case.sequence_length as f64, element_bytes: 4.0 };
         let ledger: Ledger = model.ledger(batch).map_err(|problem| problem.at(node).under(&case.model))?;
         let (forward, backward) = (ledger.forward(), ledger.backward());
         let both = forward.matmul_flops + backward.matmul_flops + backward.recomputed_flops;
-        Ok(Comparison {
-            model: case.model.clone(),
-            batch: case.batch,
-            sequence_length: case.sequence_length,
-            parameters: Verdict { ours: ledger.parameters(), theirs: case.parameters as f64 },
-            forward: Verdict { ours: forward.matmul_flops, theirs: case.matmul_forward as f64 },
-            forward_backward: Verdict { ours: both, theirs: case.matmul_forward_backward as f64 },
-            kept: Verdict { ours: ledger.kept_bytes(), theirs: case.activation_bytes as f64 },
-            kept_within: self.kept_within,
-            explanation: self.explained.get(&case.model).cloned(),
-        })
+        let told = self.explained.get(&case.model);
+        let why = told.map(|told| told.why.clone());
+        let missing = told.map_or((0.0, 0.0), |told| (told.parameters as f64, told.matmul_forward as f64 * batch.sequences));
+        let check = |quantity, predicted: f64, recorded: u64, missing: f64, bar: f64| {
+            let recorded = recorded as f64;
+            Check {
+                case: format!("{}, batch {}, {} positions", case.model, case.batch, case.sequence_length),
+                quantity,
+                predicted,
+                recorded,
+                bar,
+                explanation: why.clone().filter(|_| predicted != recorded),
+                holds: ((predicted + missing) / recorded - 1.0).abs() <= bar,
+            }
+        };
+        let both_within = told.and_then(|told| told.both_within).unwrap_or(0.001);
+        Ok([
+            check("parameters", ledger.parameters(), case.parameters, missing.0, 0.0),
+            check("matmul forward", forward.matmul_flops, case.matmul_forward, missing.1, 0.0),
+            check("matmul both passes", both, case.matmul_forward_backward, 0.0, both_within),
+            check("bytes kept", ledger.kept_bytes(), case.activation_bytes, 0.0, self.kept_within),
+        ])
     }
 }
 

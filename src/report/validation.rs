@@ -1,0 +1,128 @@
+//! Validations as tables and JSON.
+
+use serde_json::{Value, json};
+
+use super::ledger::whole;
+use super::style::{table as draw, wrap};
+use crate::units::grouped;
+use crate::validate::{Check, Validation};
+
+fn percent(share: f64) -> String {
+    if share == 0.0 { "exact".to_string() } else { format!("{:.2} %", 100.0 * share) }
+}
+
+fn bar(share: f64) -> String {
+    if share == 0.0 { "exact".to_string() } else { format!("{} %", (1e6 * share).round() / 1e4) }
+}
+
+/// One line a table and quantity, then what is explained.
+#[must_use]
+pub fn table(validations: &[Validation]) -> String {
+    let rows = validations.iter().flat_map(|validation| {
+        validation.summaries().into_iter().enumerate().map(move |(index, summary)| {
+            vec![
+                if index == 0 { validation.table.clone() } else { String::new() },
+                summary.quantity.to_string(),
+                summary.cases.to_string(),
+                summary.exact.to_string(),
+                percent(summary.mean),
+                percent(summary.median),
+                percent(summary.worst),
+                bar(summary.bar),
+                format!("{} of {}", summary.held, summary.cases),
+            ]
+        })
+    });
+    let head = ["table", "quantity", "cases", "exact", "mean\nerror", "median\nerror", "worst\nerror", "bar", "within\nthe bar"];
+    let mut out = draw(head.map(String::from).to_vec(), rows.collect(), 2);
+    let explained = explanations(validations);
+    if !explained.is_empty() {
+        out += "\nExplained, and counted as within the bar:\n";
+        for (why, cases) in explained {
+            out += &wrap(&format!("{}: {why}.", cases.join("; ")), 110, "  ");
+        }
+    }
+    for validation in validations {
+        out += &wrap(&format!("{}: {}", validation.table, validation.source), 110, "");
+    }
+    out
+}
+
+/// Every explanation once, with the models it is of.
+fn explanations(validations: &[Validation]) -> Vec<(&str, Vec<&str>)> {
+    let mut out: Vec<(&str, Vec<&str>)> = Vec::new();
+    for check in validations.iter().flat_map(|validation| &validation.checks) {
+        let Some(why) = check.explanation.as_deref() else { continue };
+        let model = check.case.split(", batch").next().unwrap_or_default();
+        match out.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, models)) if models.contains(&model) => {}
+            Some((_, models)) => models.push(model),
+            None => out.push((why, vec![model])),
+        }
+    }
+    out
+}
+
+/// Every case.
+#[must_use]
+pub fn rows(validations: &[Validation]) -> String {
+    let row = |validation: &Validation, check: &Check| {
+        vec![
+            validation.table.clone(),
+            check.case.clone(),
+            check.quantity.to_string(),
+            grouped(check.predicted),
+            grouped(check.recorded),
+            if check.predicted == check.recorded { "exact".into() } else { format!("{:+.3} %", 100.0 * check.error()) },
+            bar(check.bar),
+            if check.holds { "yes" } else { "NO" }.to_string(),
+        ]
+    };
+    let rows = validations.iter().flat_map(|validation| validation.checks.iter().map(move |check| row(validation, check)));
+    let head = ["table", "case", "quantity", "predicted", "recorded", "error", "bar", "within"];
+    draw(head.map(String::from).to_vec(), rows.collect(), 3)
+}
+
+/// Versioned JSON with every case.
+#[must_use]
+pub fn json(validations: &[Validation]) -> String {
+    let tables: Vec<Value> = validations
+        .iter()
+        .map(|validation| {
+            let summaries: Vec<Value> = validation
+                .summaries()
+                .iter()
+                .map(|summary| {
+                    json!({
+                        "quantity": summary.quantity,
+                        "cases": summary.cases,
+                        "exact": summary.exact,
+                        "mean_error_percent": 100.0 * summary.mean,
+                        "median_error_percent": 100.0 * summary.median,
+                        "worst_error_percent": 100.0 * summary.worst,
+                        "bar_percent": 100.0 * summary.bar,
+                        "within_bar": summary.held,
+                    })
+                })
+                .collect();
+            let cases: Vec<Value> = validation
+                .checks
+                .iter()
+                .map(|check| {
+                    json!({
+                        "case": check.case,
+                        "quantity": check.quantity,
+                        "predicted": whole(check.predicted),
+                        "recorded": whole(check.recorded),
+                        "error_percent": 100.0 * check.error(),
+                        "bar_percent": 100.0 * check.bar,
+                        "within_bar": check.holds,
+                        "explanation": check.explanation,
+                    })
+                })
+                .collect();
+            json!({ "table": validation.table, "source": validation.source, "summaries": summaries, "cases": cases })
+        })
+        .collect();
+    serde_json::to_string_pretty(&json!({ "schema": 1, "tables": tables })).unwrap_or_default() + "\n"
+}
