@@ -79,6 +79,12 @@ impl Model {
         stack.groups.iter().map(|group| (group.layers, &group.attention, &group.feed_forward)).collect()
     }
 
+    /// The length to look at where none is said: 512, or the longest if that is less.
+    #[must_use]
+    pub fn usual_length(&self) -> u64 {
+        self.embedding.positions.length.map_or(512, |length| length.min(512))
+    }
+
     /// Layers of all stacks.
     #[must_use]
     pub fn layers(&self) -> u64 {

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Failure, print};
 use crate::arch::Model;
-use crate::document::{Kind, Origin, Resolver, overlay};
+use crate::document::{Diagnostic, Kind, Origin, Resolver, overlay};
 use crate::hardware::Precision;
 use crate::report::ledger::Inspection;
 use crate::store::Store;
@@ -15,7 +15,8 @@ use crate::store::Store;
 #[derive(Args)]
 pub(crate) struct Inspect {
     /// A shipped model's name, such as bert-base, or the path of a file of your own.
-    model: String,
+    #[arg(required_unless_present = "compare")]
+    model: Option<String>,
     /// Sequences in a step.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     batch: u64,
@@ -34,6 +35,9 @@ pub(crate) struct Inspect {
     /// Overlay a value, such as linear.rank=192; may be given again.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Put two models side by side: inspect --compare A B, or inspect A --compare B. Overlays are of the first alone.
+    #[arg(long, value_name = "MODEL", num_args = 1..=2, conflicts_with = "rows")]
+    compare: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -54,21 +58,44 @@ impl Inspect {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
         let store = Store::standard();
         let mut resolver = Resolver::new(&store);
-        let mut node = resolver.named(Kind::Model, &self.model, &Origin::whole("command line"))?;
+        let names: Vec<&String> = self.model.iter().chain(&self.compare).collect();
+        let (first, second) = match (names[..], self.compare.len()) {
+            ([first], 0) => (first, None),
+            ([first, second], _) => (first, Some(second)),
+            _ => {
+                let found = format!("{} model{}", names.len(), if names.len() == 1 { "" } else { "s" });
+                return Err(Diagnostic::new(&Origin::whole("command line"), "--compare", found, "two models").into());
+            }
+        };
+        let mut node = resolver.named(Kind::Model, first, &Origin::whole("command line"))?;
         for text in &self.set {
             node = overlay::overlay(node, overlay::assignment(text)?);
         }
         let model = Model::read(&node)?;
-        let length = self.seq_len.or(model.embedding.positions.length.map(|length| length.min(512))).unwrap_or(512);
+        let length = self.seq_len.unwrap_or_else(|| model.usual_length());
         let inspection = Inspection::new(&model, self.batch, length, self.precision).map_err(|problem| problem.at(&node))?;
-        for note in inspection.notes() {
+        let mut notes = inspection.notes();
+        let text = match second {
+            None => match self.format {
+                InspectFormat::Json => inspection.json(),
+                InspectFormat::Table if self.rows => inspection.rows(),
+                InspectFormat::Table => inspection.table(),
+            },
+            Some(name) => {
+                let node = resolver.named(Kind::Model, name, &Origin::whole("--compare"))?;
+                let other = Model::read(&node)?;
+                let other = Inspection::new(&other, self.batch, length, self.precision).map_err(|problem| problem.at(&node))?;
+                notes.extend(other.notes());
+                match self.format {
+                    InspectFormat::Json => inspection.compared_json(&other),
+                    InspectFormat::Table => inspection.compared(&other),
+                }
+            }
+        };
+        for note in notes {
             eprintln!("note: {note}");
         }
-        print(&match self.format {
-            InspectFormat::Json => inspection.json(),
-            InspectFormat::Table if self.rows => inspection.rows(),
-            InspectFormat::Table => inspection.table(),
-        })?;
+        print(&text)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -40,23 +40,27 @@ impl<'a> Inspection<'a> {
     /// Versioned JSON.
     #[must_use]
     pub fn json(&self) -> String {
+        serde_json::to_string_pretty(&self.value()).unwrap_or_default() + "\n"
+    }
+
+    fn value(&self) -> Value {
         let mut parameters = Map::new();
         parameters.insert("total".into(), whole(self.ledger.parameters()));
         for component in Component::ALL {
             parameters.insert(component.key().into(), whole(self.ledger.parameters_of(component)));
         }
         let (forward, backward) = (self.ledger.forward(), self.ledger.backward());
-        let value = json!({
+        json!({
             "schema": 1,
             "model": self.model.name,
             "batch": self.batch,
             "seq_len": self.length,
             "precision": self.precision.word(),
-            "convention": "a multiply-add is 2 FLOP; causal attention computes the full square; memory with Adam, no checkpointing",
+            "convention": "a multiply-add is 2 FLOP; causal attention computes the full square; matmul_backward holds matmul_recomputed, what a reversible layer or a fused kernel runs again; memory with Adam, no checkpointing",
             "parameters": parameters,
             "flops": {
                 "matmul_forward": whole(forward.matmul_flops),
-                "matmul_backward": whole(backward.matmul_flops),
+                "matmul_backward": whole(backward.matmul_flops + backward.recomputed_flops),
                 "matmul_recomputed": whole(backward.recomputed_flops),
                 "elementwise_forward": whole(forward.elementwise_flops),
                 "elementwise_backward": whole(backward.elementwise_flops),
@@ -70,8 +74,94 @@ impl<'a> Inspection<'a> {
                 "activations": whole(self.memory.activations.value()),
                 "peak": whole(self.memory.peak().value()),
             },
+        })
+    }
+
+    /// Two models side by side, and the second over the first.
+    #[must_use]
+    pub fn compared(&self, other: &Self) -> String {
+        let (ours, theirs) = (self.figures(), other.figures());
+        let rows = ours.into_iter().zip(theirs).map(|(ours, theirs)| {
+            let ratio = if ours.value == theirs.value { "same".into() } else { format!("{:.3}", theirs.value / ours.value) };
+            vec![ours.group.to_string(), ours.name.to_string(), ours.shown, theirs.shown, ratio]
         });
+        let mut last = String::new();
+        let rows = rows.map(|mut row| {
+            if row[0] == last {
+                row[0].clear();
+            } else {
+                last.clone_from(&row[0]);
+            }
+            row
+        });
+        let head = vec!["".into(), "".into(), self.model.name.clone(), other.model.name.clone(), "second\nover first".into()];
+        let title = |inspection: &Self| inspection.model.title.clone().unwrap_or_else(|| inspection.model.name.clone());
+        format!("{}\nbeside {}\n", title(self), title(other))
+            + &format!("batch {}, {} positions, {}\n\n", self.batch, self.length, self.precision.word())
+            + &table(head, rows.collect(), 2)
+            + "A multiply-add is 2 FLOP; causal attention computes the full square.\n"
+    }
+
+    /// Versioned JSON of both models, each as it is alone, and the second over the first.
+    #[must_use]
+    pub fn compared_json(&self, other: &Self) -> String {
+        let mut ratios: Map<String, Value> = Map::new();
+        for (ours, theirs) in self.figures().into_iter().zip(other.figures()) {
+            let ratio = if ours.value == theirs.value { 1.0 } else { theirs.value / ours.value };
+            let group = ratios.entry(ours.group.replace([' ', '-'], "_")).or_insert_with(|| json!({}));
+            group[ours.name.replace([' ', '-'], "_")] = if ratio.is_finite() { json!(ratio) } else { Value::Null };
+        }
+        let value = json!({ "schema": 1, "models": [self.value(), other.value()], "second_over_first": ratios });
         serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
+    }
+
+    /// The figures that a comparison shows.
+    fn figures(&self) -> Vec<Figure> {
+        let mut out = Vec::new();
+        let mut add = |group, name: &'static str, value: f64, shown: String| out.push(Figure { group, name, value, shown });
+        for component in Component::ALL {
+            let count = self.ledger.parameters_of(component);
+            add("parameters", component.key(), count, grouped(count));
+        }
+        add("parameters", "total", self.ledger.parameters(), grouped(self.ledger.parameters()));
+        for (group, backward) in [("matmul forward", false), ("matmul backward", true)] {
+            for component in Component::ALL {
+                let flops = self.cost(component, backward).matmul_flops;
+                add(group, component.key(), flops, Flops::new(flops).to_string());
+            }
+            let total = if backward { self.ledger.backward() } else { self.ledger.forward() }.matmul_flops;
+            add(group, "total", total, Flops::new(total).to_string());
+        }
+        let (forward, backward) = (self.ledger.forward(), self.ledger.backward());
+        let elementwise = forward.elementwise_flops + backward.elementwise_flops;
+        add("both passes", "element-wise", elementwise, Flops::new(elementwise).to_string());
+        let moved = forward.bytes() + backward.bytes();
+        add("both passes", "bytes moved", moved, Bytes::new(moved).to_string());
+        add("both passes", "launches", forward.launches + backward.launches, grouped(forward.launches + backward.launches));
+        for component in Component::ALL {
+            let kept = self.ledger.kept_bytes_where(|op| op.component == component);
+            add("kept for backward", component.key(), kept, Bytes::new(kept).to_string());
+        }
+        for (name, bytes) in self.memory_rows() {
+            add("memory", name, bytes.value(), bytes.to_string());
+        }
+        out
+    }
+
+    fn memory_rows(&self) -> [(&'static str, Bytes); 5] {
+        [
+            ("parameters", self.memory.parameters),
+            ("gradients", self.memory.gradients),
+            ("optimizer (Adam)", self.memory.optimizer),
+            ("activations", self.memory.activations),
+            ("peak", self.memory.peak()),
+        ]
+    }
+
+    /// What a component computes and moves in one pass.
+    fn cost(&self, component: Component, backward: bool) -> Cost {
+        let ops = self.ledger.ops().iter().filter(|op| op.component == component);
+        ops.map(|op| if backward { op.backward() } else { op.forward } * op.times).sum()
     }
 
     fn head(&self) -> String {
@@ -91,12 +181,8 @@ impl<'a> Inspection<'a> {
         let mut rows: Vec<Vec<String>> = Component::ALL
             .iter()
             .map(|component| {
-                let cost = |backward: bool| -> Cost {
-                    let ops = self.ledger.ops().iter().filter(|op| op.component == *component);
-                    ops.map(|op| if backward { op.backward() } else { op.forward } * op.times).sum()
-                };
                 let kept = self.ledger.kept_bytes_where(|op| op.component == *component);
-                row(component.key(), self.ledger.parameters_of(*component), (cost(false), cost(true)), Bytes::new(kept).to_string())
+                row(component.key(), self.ledger.parameters_of(*component), (self.cost(*component, false), self.cost(*component, true)), Bytes::new(kept).to_string())
             })
             .collect();
         rows.push(row("total", self.ledger.parameters(), total, self.memory.activations.to_string()));
@@ -111,13 +197,7 @@ impl<'a> Inspection<'a> {
             "kept for\nbackward",
         ];
         let intensity = total.0.matmul_flops / total.0.bytes();
-        let memory = vec![
-            ("parameters", self.memory.parameters),
-            ("gradients", self.memory.gradients),
-            ("optimizer (Adam)", self.memory.optimizer),
-            ("activations", self.memory.activations),
-            ("peak", self.memory.peak()),
-        ];
+        let memory = self.memory_rows();
         let memory = memory.into_iter().map(|(name, bytes)| vec![name.to_string(), bytes.to_string()]).collect();
         self.head()
             + &table(head.map(String::from).to_vec(), rows, 1)
@@ -160,6 +240,14 @@ impl<'a> Inspection<'a> {
         ];
         self.head() + &table(head.map(String::from).to_vec(), rows.collect(), 4) + "Figures are of one run; times says how often it runs.\n"
     }
+}
+
+/// A figure that two models are compared by.
+struct Figure {
+    group: &'static str,
+    name: &'static str,
+    value: f64,
+    shown: String,
 }
 
 fn row(name: &str, parameters: f64, (forward, backward): (Cost, Cost), kept: String) -> Vec<String> {
