@@ -59,9 +59,9 @@ impl Inspect {
         let store = Store::standard();
         let mut resolver = Resolver::new(&store);
         let names: Vec<&String> = self.model.iter().chain(&self.compare).collect();
-        let (first, second) = match (names[..], self.compare.len()) {
-            ([first], 0) => (first, None),
-            ([first, second], _) => (first, Some(second)),
+        let (first, second) = match (&names[..], self.compare.len()) {
+            ([first], 0) => (*first, None),
+            ([first, second], _) => (*first, Some(*second)),
             _ => {
                 let found = format!("{} model{}", names.len(), if names.len() == 1 { "" } else { "s" });
                 return Err(Diagnostic::new(&Origin::whole("command line"), "--compare", found, "two models").into());
