@@ -17,17 +17,19 @@ const LEVELS: &[(&str, u32)] = &[
     ("arch", 3),
     ("hardware", 3),
     ("site", 3),
+    ("quality", 3),
     ("perf", 4),
     ("impact", 4),
     ("training", 5),
-    ("scenario", 6),
-    ("estimate", 7),
-    ("validate", 7),
-    ("store", 8),
-    ("report", 9),
-    ("cli", 10),
+    ("inference", 6),
+    ("scenario", 7),
+    ("estimate", 8),
+    ("validate", 8),
+    ("store", 9),
+    ("report", 10),
+    ("cli", 11),
     // The program itself: it calls cli.
-    ("main", 11),
+    ("main", 12),
 ];
 
 /// From here on a module may read files, the environment and the clock, and print.

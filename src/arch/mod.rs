@@ -39,6 +39,8 @@ pub(crate) struct Context<'a> {
     pub attention: &'a Attention,
     pub feed_forward: &'a FeedForward,
     pub batch: Batch,
+    /// Positions whose keys and values a decoder finds in its cache.
+    pub cached: f64,
 }
 
 impl Model {
@@ -97,8 +99,35 @@ impl Model {
     /// The sequence is longer than the model's positions or length projections.
     pub fn ledger(&self, batch: Batch) -> Result<Ledger, Problem> {
         self.check_length(batch.length as u64)?;
-        let context = Context { model: self, attention: &self.attention, feed_forward: &self.feed_forward, batch };
-        let mut tape = Tape::new(batch.element_bytes, batch.sequences * batch.length);
+        self.write(Tape::new(batch.element_bytes, batch.sequences * batch.length), batch, 0.0)
+    }
+
+    /// The ledger of a trained model that is only run: no dropout, no loss, nothing kept. A decoder may find the keys and
+    /// values of `cached` earlier positions of each sequence in its cache.
+    ///
+    /// # Errors
+    /// The sequence is longer than the model's parameters allow, or the model has no such cache.
+    pub fn inference_ledger(&self, batch: Batch, cached: f64) -> Result<Ledger, Problem> {
+        self.check_length((batch.length + cached) as u64)?;
+        if cached > 0.0 && self.cache_elements().is_none() {
+            return Err(Problem::new("attention.kind", "a model without a key-value cache", "a decoder of softmax attention alone"));
+        }
+        self.write(Tape::inference(batch.element_bytes, batch.sequences * batch.length), batch, cached)
+    }
+
+    /// Elements that a decoder caches for each position of a sequence: keys and values of every layer (Pope et al. 2022,
+    /// section 2.1). None for a model that generates nothing from a cache.
+    #[must_use]
+    pub fn cache_elements(&self) -> Option<f64> {
+        let decoder = self.decoder.as_ref().filter(|_| self.encoder.is_none())?;
+        let layer = |attention: &Attention| {
+            attention.mechanism()?.abilities().cache.then(|| 2.0 * (attention.groups() * attention.head_width(self.width)) as f64)
+        };
+        self.groups(decoder).into_iter().map(|(layers, attention, _)| Some(layers as f64 * layer(attention)?)).sum()
+    }
+
+    fn write(&self, mut tape: Tape, batch: Batch, cached: f64) -> Result<Ledger, Problem> {
+        let context = Context { model: self, attention: &self.attention, feed_forward: &self.feed_forward, batch, cached };
         let ids = tape.indices(tape.tokens());
         let table = embedding::table(&mut tape, &context);
         let positions = embedding::rotary_tables(&mut tape, &context);

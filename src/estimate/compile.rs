@@ -365,12 +365,11 @@ fn sum(left: Option<f64>, right: Option<f64>) -> Option<f64> {
 
 impl TimeModel {
     fn new(case: &Case, inputs: &mut Inputs) -> Option<Self> {
-        let (device, training) = (case.accelerator.as_ref()?, case.training.as_ref()?);
+        let (device, (precision, framework)) = (case.accelerator.as_ref()?, case.numbers()?);
         if case.phases.is_empty() {
             return None;
         }
         let parameters = &case.performance;
-        let precision = training.precision;
         let peak = device.peak.at(precision)?;
         let per_node = case.node.as_ref().map_or(u64::MAX, |node| node.accelerators_per_node);
         let crosses = case.accelerators > per_node;
@@ -390,7 +389,7 @@ impl TimeModel {
             compute_bound: inputs.add("device: power of products", "", &case.parameter(&parameters.power.compute_bound)),
             memory_bound: inputs.add("device: power of memory traffic", "", &case.parameter(&parameters.power.memory_bound)),
         });
-        let host_floor = (training.framework == Framework::Eager)
+        let host_floor = (framework == Framework::Eager)
             .then(|| inputs.add("device: host floor of a layer", "s", &case.parameter(&parameters.host.floor_per_layer)));
         Some(Self {
             phases: case.phases.iter().map(|phase| (phase.work.clone(), phase.steps)).collect(),

@@ -2,12 +2,13 @@
 
 use super::compile::rates_of;
 use super::inputs::InputValue;
-use crate::ledger::Work;
+use crate::ledger::{Kernel, Work};
 use crate::numeric::Interval;
 use crate::perf::{Rates, StepTime, StepWork, step_time};
+use crate::quality::Quality;
 use crate::scenario::{Case, Published, Quantity, Settings};
 use crate::source::Class;
-use crate::training::{Checkpointing, PhaseWork, fitting};
+use crate::training::{Checkpointing, Memory, PhaseWork, fitting};
 use crate::units::{Bytes, Seconds};
 
 /// What is estimated of a case.
@@ -148,6 +149,8 @@ pub struct CaseResult {
     pub phases: Vec<PhaseResult>,
     /// Its largest phase in memory.
     pub memory: Option<MemoryFit>,
+    /// What the model achieves, where that is published.
+    pub quality: Option<Quality>,
     /// Trained parameters.
     pub parameters: Option<f64>,
     /// Name of the model.
@@ -343,6 +346,7 @@ impl CaseResult {
             missing: Vec::new(),
             phases: Vec::new(),
             memory: None,
+            quality: None,
             parameters: None,
             model: None,
             accelerator: None,
@@ -388,14 +392,14 @@ impl CaseResult {
         self.parameters = case.phases.first().map(|phase| phase.ledger.parameters());
         self.offers = case.offers.iter().map(|offer| offer.name.clone()).chain(case.own.as_ref().map(|_| "own".to_string())).collect();
         if let Some(rates) = rates_of(case) {
-            let recompute = case.training.as_ref().is_some_and(|training| training.checkpointing == Checkpointing::Full);
-            self.phases = case.phases.iter().map(|phase| PhaseResult::of(phase, &rates, recompute)).collect();
+            self.phases = case.phases.iter().map(|phase| PhaseResult::of(phase, &rates, case)).collect();
         }
         self.memory = memory_fit(case);
+        self.quality.clone_from(&case.quality);
         if let (Some(model), Some(longest)) = (&case.model, case.phases.iter().map(|phase| phase.sequence_length).max()) {
             self.notes.extend(model.notes_at(longest));
         }
-        if let (Some(training), Some(memory)) = (&case.training, &self.memory)
+        if let (Some((precision, _)), Some(memory)) = (case.numbers(), &self.memory)
             && !memory.fits()
         {
             let instead = if memory.instead.is_empty() { "a device with more memory".to_string() } else { memory.instead.join("; ") };
@@ -403,17 +407,21 @@ impl CaseResult {
                 "does not fit: needs {} of {} at {}; what would: {instead}",
                 memory.needed,
                 memory.capacity,
-                training.precision.word()
+                precision.word()
             ));
         }
     }
 }
 
 impl PhaseResult {
-    fn of(phase: &PhaseWork, rates: &Rates, recompute: bool) -> Self {
+    fn of(phase: &PhaseWork, rates: &Rates, case: &Case) -> Self {
         let step = step_time(&phase.work, rates);
+        let kernels: Vec<Kernel> = match &case.training {
+            Some(training) => phase.ledger.kernels(training.checkpointing == Checkpointing::Full).collect(),
+            None => phase.ledger.forward_kernels().collect(),
+        };
         let share = |kind: Work| {
-            let work = StepWork::new(phase.ledger.kernels(recompute).filter(|kernel| kernel.work == kind), phase.accumulation);
+            let work = StepWork::new(kernels.iter().filter(|kernel| kernel.work == kind).copied(), phase.accumulation);
             step_time(&work, rates).total() / step.total()
         };
         Self {
@@ -431,18 +439,16 @@ impl PhaseResult {
 }
 
 fn memory_fit(case: &Case) -> Option<MemoryFit> {
-    let (device, training, model) = (case.accelerator.as_ref()?, case.training.as_ref()?, case.model.as_ref()?);
+    let (device, model) = (case.accelerator.as_ref()?, case.model.as_ref()?);
     let overhead = &case.performance.memory_overhead;
     let (context, fragmentation) = (overhead.context.centre(), overhead.fragmentation.centre().value());
     let capacity = device.memory.capacity.centre();
     let largest = case.phases.iter().max_by(|a, b| a.memory.peak().value().total_cmp(&b.memory.peak().value()))?;
     let needed = largest.memory.with_overhead(context, fragmentation);
-    let instead = if needed <= capacity {
-        Vec::new()
-    } else {
-        fitting(training, model, largest.sequence_length, largest.micro_batch, |memory| {
-            memory.with_overhead(context, fragmentation) <= capacity
-        })
+    let fits = |memory: &Memory| memory.with_overhead(context, fragmentation) <= capacity;
+    let instead = match &case.training {
+        Some(training) if needed > capacity => fitting(training, model, largest.sequence_length, largest.micro_batch, fits),
+        _ => Vec::new(),
     };
     Some(MemoryFit { model: largest.memory.peak(), needed, capacity, instead })
 }

@@ -119,6 +119,36 @@ impl Ledger {
         self.tensors.iter().zip(seen).map(|(tensor, kept)| one(tensor, kept)).sum()
     }
 
+    /// Bytes of the tensors that are alive at once when nothing is kept for backward: from the operation that makes one,
+    /// or first reads it, to the last one that reads it. Parameters are not among them.
+    #[must_use]
+    pub fn working_bytes(&self) -> f64 {
+        let mut life: Vec<Option<(usize, usize)>> = self.tensors.iter().map(|tensor| tensor.maker.map(|op| (op, op))).collect();
+        for (index, op) in self.ops.iter().enumerate() {
+            for input in &op.inputs {
+                let (first, _) = life[input.id].unwrap_or((index, index));
+                life[input.id] = Some((first, index));
+            }
+        }
+        let mut change = vec![0.0; self.ops.len() + 1];
+        for (tensor, (first, last)) in self.tensors.iter().zip(life).filter_map(|(tensor, life)| life.map(|life| (tensor, life))) {
+            if tensor.parameter.is_none() {
+                change[first] += tensor.bytes;
+                change[last + 1] -= tensor.bytes;
+            }
+        }
+        let alive = change.into_iter().scan(0.0, |alive, change| {
+            *alive += change;
+            Some(*alive)
+        });
+        alive.fold(0.0, f64::max)
+    }
+
+    /// The kernels of the forward pass alone.
+    pub fn forward_kernels(&self) -> impl Iterator<Item = Kernel> + '_ {
+        self.ops.iter().map(Op::forward_kernel)
+    }
+
     /// The kernels of forward and backward, for a time model; with `recompute`, those of the layers' forward again.
     pub fn kernels(&self, recompute: bool) -> impl Iterator<Item = Kernel> + '_ {
         self.ops.iter().flat_map(move |op| op.kernels(recompute && op.layer))

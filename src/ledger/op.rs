@@ -136,6 +136,7 @@ pub(super) enum Rule {
 /// An input of an operation: how large, and whether a gradient flows into it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Input {
+    pub id: usize,
     pub bytes: f64,
     pub gradient: bool,
 }
@@ -225,23 +226,29 @@ impl Op {
         }
     }
 
+    /// The forward kernel.
+    pub(super) fn forward_kernel(&self) -> Kernel {
+        self.kernel(self.forward, self.times)
+    }
+
+    fn kernel(&self, cost: Cost, times: f64) -> Kernel {
+        let launches = cost.launches.max(1.0);
+        let one = cost * (1.0 / launches);
+        Kernel {
+            component: self.component,
+            work: self.work(),
+            times: times * launches,
+            matmul_flops: one.matmul_flops + one.recomputed_flops,
+            elementwise_flops: one.elementwise_flops,
+            bytes: one.bytes(),
+        }
+    }
+
     /// The forward kernel and the backward kernels, alike ones as one row.
     pub(super) fn kernels(&self, again: bool) -> impl Iterator<Item = Kernel> {
-        let row = |cost: Cost, times: f64| {
-            let launches = cost.launches.max(1.0);
-            let one = cost * (1.0 / launches);
-            Kernel {
-                component: self.component,
-                work: self.work(),
-                times: times * launches,
-                matmul_flops: one.matmul_flops + one.recomputed_flops,
-                elementwise_flops: one.elementwise_flops,
-                bytes: one.bytes(),
-            }
-        };
         let backward = self.derivative();
         let forward = if again || self.reversible { 2.0 * self.times } else { self.times };
-        std::iter::once(row(self.forward, forward)).chain((backward.launches > 0.0).then(|| row(backward, self.times)))
+        std::iter::once(self.kernel(self.forward, forward)).chain((backward.launches > 0.0).then(|| self.kernel(backward, self.times)))
     }
 }
 

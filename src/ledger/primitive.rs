@@ -131,7 +131,7 @@ impl Tape {
 
     /// Dropout; keeps a mask of one byte an element. Rate 0 does nothing.
     pub fn dropout(&mut self, input: Tensor, rate: f64) -> Tensor {
-        if rate == 0.0 {
+        if rate == 0.0 || self.is_inference() {
             return input;
         }
         let output = self.made_of(&[input], input.elements);
@@ -227,7 +227,10 @@ impl Tape {
 
     /// Cross entropy of `positions` rows of `classes` logits: log-softmax in fp32 keeps its output, the loss its labels.
     pub fn cross_entropy(&mut self, logits: Tensor, positions: f64, classes: f64, labels: Tensor) {
-        let log_probabilities = Tensor { gradient: true, ..self.constant(positions * classes, STATISTIC_BYTES) };
+        if self.is_inference() {
+            return;
+        }
+        let log_probabilities = Tensor { gradient: logits.gradient, ..self.constant(positions * classes, STATISTIC_BYTES) };
         self.pointwise("log softmax", 5.0, &[logits], log_probabilities, &[log_probabilities], COUNTED);
         let loss = self.constant(1.0, STATISTIC_BYTES);
         self.pointwise("negative log likelihood", 1.0, &[log_probabilities], loss, &[labels, loss], TRAFFIC);

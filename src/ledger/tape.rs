@@ -29,6 +29,8 @@ pub struct Tape {
     layer: bool,
     reversible: bool,
     split: bool,
+    /// Whether a trained model is only run: no dropout, no loss, nothing kept.
+    inference: bool,
     element_bytes: f64,
     /// Sequences times positions, the rows of every activation.
     tokens: f64,
@@ -70,9 +72,22 @@ impl Tape {
             layer: false,
             reversible: false,
             split: false,
+            inference: false,
             element_bytes,
             tokens,
         }
+    }
+
+    /// A tape of a trained model that is only run: no dropout, no loss, no gradient, nothing kept.
+    #[must_use]
+    pub fn inference(element_bytes: f64, tokens: f64) -> Self {
+        Self { inference: true, ..Self::new(element_bytes, tokens) }
+    }
+
+    /// Whether a trained model is only run.
+    #[must_use]
+    pub fn is_inference(&self) -> bool {
+        self.inference
     }
 
     /// The finished ledger.
@@ -193,7 +208,7 @@ impl Tape {
             layer_input: false,
             split: self.split,
         });
-        Tensor { id, elements, gradient }
+        Tensor { id, elements, gradient: gradient && !self.inference }
     }
 
     /// A matrix product. It keeps an input if the other one needs a gradient.
@@ -222,7 +237,7 @@ impl Tape {
 
     pub(super) fn record(&mut self, draft: Draft<'_>) {
         let bytes = |tensor: &Tensor| self.ledger.tensors[tensor.id].bytes;
-        let inputs: Vec<Input> = draft.inputs.iter().map(|t| Input { bytes: bytes(t), gradient: t.gradient }).collect();
+        let inputs: Vec<Input> = draft.inputs.iter().map(|t| Input { id: t.id, bytes: bytes(t), gradient: t.gradient }).collect();
         let output_bytes = bytes(&draft.output);
         // Without a gradient to compute there is nothing to keep.
         let differentiable = inputs.iter().any(|input| input.gradient);

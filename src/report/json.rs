@@ -127,6 +127,15 @@ fn case(case: &CaseResult) -> Value {
             }),
         );
     }
+    if let Some(quality) = &case.quality {
+        out.insert(
+            "quality".into(),
+            json!({
+                "value": quality.printed.parse::<f64>().ok(), "printed": quality.printed, "metric": quality.metric, "task": quality.task,
+                "model": quality.model, "class": "published", "source": quality.from,
+            }),
+        );
+    }
     let phases = case.phases.iter().map(|phase| {
         json!({
             "sequence_length": phase.sequence_length,

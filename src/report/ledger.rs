@@ -6,6 +6,7 @@ use super::style::table;
 use crate::arch::{Batch, Model};
 use crate::document::Problem;
 use crate::hardware::Precision;
+use crate::inference::STORAGE;
 use crate::ledger::{Component, Cost, Ledger};
 use crate::training::{Checkpointing, Memory, Optimizer};
 use crate::units::{Bytes, Flops, grouped};
@@ -18,6 +19,8 @@ pub struct Inspection<'a> {
     precision: Precision,
     ledger: Ledger,
     memory: Memory,
+    /// The ledger of the trained model that is only run.
+    inference: Ledger,
 }
 
 impl<'a> Inspection<'a> {
@@ -28,7 +31,9 @@ impl<'a> Inspection<'a> {
     pub fn new(model: &'a Model, batch: u64, length: u64, precision: Precision) -> Result<Self, Problem> {
         let ledger = model.ledger(Batch { sequences: batch as f64, length: length as f64, element_bytes: precision.element_bytes() })?;
         let memory = Memory::of(&ledger, precision, Optimizer::Adam, Checkpointing::None);
-        Ok(Self { model, batch, length, precision, ledger, memory })
+        let batch_sizes = Batch { sequences: batch as f64, length: length as f64, element_bytes: precision.element_bytes() };
+        let inference = model.inference_ledger(batch_sizes, 0.0)?;
+        Ok(Self { model, batch, length, precision, ledger, memory, inference })
     }
 
     /// What a reader should know.
@@ -74,6 +79,7 @@ impl<'a> Inspection<'a> {
                 "activations": whole(self.memory.activations.value()),
                 "peak": whole(self.memory.peak().value()),
             },
+            "inference": self.inference_value(),
         })
     }
 
@@ -148,6 +154,40 @@ impl<'a> Inspection<'a> {
         out
     }
 
+    /// What running the trained model takes.
+    fn inference_value(&self) -> Value {
+        let forward = self.inference.forward();
+        let stored: Map<String, Value> =
+            STORAGE.iter().map(|storage| (storage.name.to_string(), whole(storage.bytes(self.ledger.parameters()).value()))).collect();
+        let cache = self.model.cache_elements().map(|elements| elements * self.precision.element_bytes());
+        json!({
+            "stored_bytes": stored,
+            "matmul_flops": whole(forward.matmul_flops),
+            "bytes_moved": whole(forward.bytes()),
+            "working_bytes": whole(self.inference.working_bytes()),
+            "cache_bytes_per_position": cache.map(whole),
+            "cache_bytes": cache.map(|bytes| whole(bytes * (self.batch * self.length) as f64)),
+        })
+    }
+
+    fn inference_table(&self) -> String {
+        let forward = self.inference.forward();
+        let mut rows: Vec<Vec<String>> = STORAGE
+            .iter()
+            .map(|storage| vec![format!("weights on disk, {}", storage.name), storage.bytes(self.ledger.parameters()).to_string()])
+            .collect();
+        let mut add = |name: &str, value: String| rows.push(vec![name.to_string(), value]);
+        add("products of a forward pass", Flops::new(forward.matmul_flops).to_string());
+        add("moved by a forward pass", Bytes::new(forward.bytes()).to_string());
+        add("alive at once beside the weights", Bytes::new(self.inference.working_bytes()).to_string());
+        if let Some(elements) = self.model.cache_elements() {
+            let position = elements * self.precision.element_bytes();
+            add("key-value cache of a position", Bytes::new(position).to_string());
+            add("key-value cache of all positions", Bytes::new(position * (self.batch * self.length) as f64).to_string());
+        }
+        table(vec!["running the trained model".into(), "".into()], rows, 1)
+    }
+
     fn memory_rows(&self) -> [(&'static str, Bytes); 5] {
         [
             ("parameters", self.memory.parameters),
@@ -205,6 +245,8 @@ impl<'a> Inspection<'a> {
                counts once in the total.\n"
             + &format!("Arithmetic intensity, forward: {intensity:.1} FLOP a byte.\n\n")
             + &table(vec!["memory of a training step".into(), "".into()], memory, 1)
+            + "\n"
+            + &self.inference_table()
     }
 
     /// Row by row.

@@ -3,6 +3,8 @@
 use super::style::{table, wrap};
 use super::{Report, interval_text, label, word};
 use crate::estimate::{CaseResult, Metric, PhaseResult};
+use crate::inference::STORAGE;
+use crate::quality::Quality;
 use crate::units::{Seconds, grouped, significant};
 
 const WIDTH: usize = 110;
@@ -29,6 +31,7 @@ impl Report<'_> {
             out += &self.main_table();
             out += &self.savings_table();
             out += &self.thresholds();
+            out += &self.sizes();
             out += &self.breakdown();
         }
         out += &self.swings();
@@ -111,6 +114,38 @@ impl Report<'_> {
         };
         let list: Vec<String> = self.results.thresholds.iter().map(sentence).collect();
         wrap(&format!("More than {mark} % is saved, at central values of {key}: {}.", list.join("; ")), WIDTH, "") + "\n"
+    }
+
+    /// Parameters, memory and published quality of the cases that have a model.
+    fn sizes(&self) -> String {
+        let cases: Vec<&CaseResult> = self.results.cases.iter().filter(|case| case.parameters.is_some()).collect();
+        if cases.is_empty() {
+            return String::new();
+        }
+        let judged = cases.iter().any(|case| case.quality.is_some());
+        let mut head: Vec<String> = ["model", "parameters", "on disk\nfp32", "on disk\nfp16", "memory\nof a step"].map(String::from).to_vec();
+        if judged {
+            head.push("published quality".into());
+        }
+        let rows = cases.iter().map(|case| {
+            let parameters = case.parameters.unwrap_or_default();
+            let memory = case.memory.as_ref().map_or("-".into(), |memory| memory.needed.to_string());
+            let [fp32, fp16, ..] = STORAGE.map(|storage| storage.bytes(parameters).to_string());
+            let mut row = vec![label(case), grouped(parameters), fp32, fp16, memory];
+            if judged {
+                let shown = |quality: &Quality| format!("{} {} ({})", quality.printed, quality.metric, quality.task);
+                row.push(case.quality.as_ref().map_or("not published".into(), shown));
+            }
+            row
+        });
+        let mut out = table(head, rows.collect(), 1);
+        let mut cited: Vec<&str> = cases.iter().filter_map(|case| case.quality.as_ref().map(|quality| quality.from.as_str())).collect();
+        cited.dedup();
+        for citation in cited {
+            out += &wrap(&format!("Quality: {citation}; as printed."), WIDTH, "");
+        }
+        out.push('\n');
+        out
     }
 
     fn breakdown(&self) -> String {

@@ -6,11 +6,13 @@ use super::config::SETTINGS;
 use super::sections::Sections;
 use crate::arch::Model;
 use crate::document::{Data, Diagnostic, Kind, Node, Problem, Resolver};
-use crate::hardware::{Accelerator, NodeProfile, Performance, class_of};
+use crate::hardware::{Accelerator, NodeProfile, Performance, Precision, class_of};
+use crate::inference::Inference;
 use crate::numeric::{Distribution, Estimate};
+use crate::quality::{self, Quality};
 use crate::site::{self, BookOffer, Found};
 use crate::source::{Class, Source};
-use crate::training::{PhaseWork, Training};
+use crate::training::{Framework, PhaseWork, Training};
 use crate::units::Quantity;
 
 /// A value with its uncertainty, its class and where it is from.
@@ -117,6 +119,8 @@ pub struct Case {
     pub accelerators: u64,
     /// How it is trained.
     pub training: Option<Training>,
+    /// Or what is asked of it once it is trained.
+    pub inference: Option<Inference>,
     /// The work of its phases.
     pub phases: Vec<PhaseWork>,
     /// Parameters of the time and power model.
@@ -133,6 +137,8 @@ pub struct Case {
     pub carbon_price: Option<Known>,
     /// Share of its years in service that hardware works.
     pub utilisation: Known,
+    /// What the model achieves, where that is published.
+    pub quality: Option<Quality>,
 }
 
 impl Case {
@@ -168,6 +174,17 @@ impl Case {
                 phases = training.plan(model, accelerators).map_err(place)?;
             }
         }
+        if let Some(inference) = &sections.inference {
+            inference.check().map_err(|problem| place(problem.under("inference")))?;
+            if sections.training.is_some() {
+                let allowed = "one of training and inference in a case; a variant unsets a section with \"unset\"";
+                return Err(place(Problem::new("inference", "inference beside training", allowed)));
+            }
+            if let (Some(model), Some(device)) = (&model, &accelerator) {
+                device.peak_at(inference.precision).map_err(|problem| place(Problem { key: "inference.precision".into(), ..problem }))?;
+                phases = inference.plan(model, accelerators).map_err(place)?;
+            }
+        }
         let modelled = !phases.is_empty();
         if !modelled && !anchor.as_ref().is_some_and(|anchor| anchor.own || model.is_none()) {
             let missing = match (&model, &accelerator, &sections.training) {
@@ -179,7 +196,7 @@ impl Case {
                 &whole.origin,
                 missing,
                 "nothing",
-                "a model, an accelerator and a training; or an anchor of its own",
+                "a model, an accelerator and a training or an inference; or an anchor of its own",
             ));
         }
         let site = sections.site.resolve(resolver, &whole, &sources)?;
@@ -193,6 +210,8 @@ impl Case {
             }
             (None, _) => Vec::new(),
         };
+        let asked = sections.quality.as_ref().map(|asked| quality::find(resolver.library(), asked, whole.place("quality")));
+        let quality = asked.transpose().map_err(|error| error.under("quality"))?;
         let (offers, own, carbon_price) = sections.price.resolve(book, accelerator.as_ref(), around.as_ref(), &sources).map_err(place)?;
         let utilisation = match &sections.embodied.utilisation {
             Some(value) => {
@@ -210,6 +229,7 @@ impl Case {
             node: around,
             accelerators,
             training: sections.training,
+            inference: sections.inference,
             phases,
             performance,
             anchor,
@@ -218,6 +238,7 @@ impl Case {
             own,
             carbon_price,
             utilisation,
+            quality,
         })
     }
 }
@@ -242,6 +263,12 @@ fn section<T>(
 }
 
 impl Case {
+    /// The number format of its steps and what launches their kernels.
+    pub(crate) fn numbers(&self) -> Option<(Precision, Framework)> {
+        let training = self.training.as_ref().map(|training| (training.precision, training.framework));
+        training.or(self.inference.as_ref().map(|inference| (inference.precision, inference.framework)))
+    }
+
     /// A value of the accelerator's profile.
     pub(crate) fn device_value<Q: Quantity>(&self, value: &Estimate<Q>, section: Option<&str>) -> Known {
         let none = BTreeMap::new();

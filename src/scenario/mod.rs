@@ -136,6 +136,12 @@ impl Scenario {
         own_anchor: bool,
     ) -> Result<Case, Diagnostic> {
         let mut node = self.root.clone();
+        // What the baseline achieves says nothing of a variant: each names its own published figure, or has none.
+        if let Data::Table(table) = &mut node.data
+            && name != self.settings.baseline
+        {
+            table.remove("quality");
+        }
         for over in overlays {
             let mut over = over.clone();
             normalise(&mut over);

@@ -7,7 +7,9 @@ use serde::Deserialize;
 use super::case::{Anchor, Known, Offer, Own, SiteValues};
 use crate::document::{Diagnostic, Node, Origin, Problem, Resolver};
 use crate::hardware::{Accelerator, NodeProfile};
+use crate::inference::Inference;
 use crate::numeric::Estimate;
+use crate::quality::Asked;
 use crate::site::{self, BookOffer};
 use crate::source::{Class, Source};
 use crate::training::Training;
@@ -18,6 +20,10 @@ use crate::units::{Dollars, DollarsPerHour, DollarsPerKwh, DollarsPerTonne, Gram
 pub(super) struct Sections {
     #[serde(default)]
     pub(super) training: Option<Training>,
+    #[serde(default)]
+    pub(super) inference: Option<Inference>,
+    #[serde(default)]
+    pub(super) quality: Option<Asked>,
     #[serde(default)]
     pub(super) anchor: Option<AnchorSection>,
     #[serde(default)]

@@ -61,6 +61,8 @@ pub(super) struct Abilities {
     pub fused_projection: bool,
     /// One kernel that keeps the scores out of memory.
     pub fused_kernel: bool,
+    /// Keys and values of earlier positions can be kept for the ones to come.
+    pub cache: bool,
 }
 
 /// Declares the mechanisms: for each a module, whose `Settings` are its table in a model file.

@@ -16,11 +16,12 @@ pub struct Settings {}
 
 impl Mechanism for Settings {
     fn abilities(&self) -> Abilities {
-        Abilities { causal: true, positions: true, grouped_heads: true, fused_projection: true, fused_kernel: true }
+        Abilities { causal: true, positions: true, grouped_heads: true, fused_projection: true, fused_kernel: true, cache: true }
     }
 
     fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
         let [query, key, value] = queries_keys_values(tape, context, inputs);
+        let (key, value) = (with_cached(tape, context, key), with_cached(tape, context, value));
         let key = repeat(tape, context, key);
         let value = repeat(tape, context, value);
         core(tape, context, inputs, query, key, value)
@@ -57,6 +58,15 @@ pub(super) fn core(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs, quer
     let rate = attention.dropout.unwrap_or(model.dropout).value();
     let weights = tape.dropout(weights, rate);
     tape.matmul("weighted values", weights, value, Shape { batch, m: queries, n: head_width, k: keys })
+}
+
+/// Keys or values with those of the positions before, which lie in the cache: they are read there, not copied.
+fn with_cached(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tensor {
+    if context.cached == 0.0 {
+        return x;
+    }
+    let share = (context.cached + context.batch.length) / context.batch.length;
+    tape.constant(x.elements * share, context.batch.element_bytes)
 }
 
 /// Keys or values of a group, repeated for each of its query heads.
