@@ -113,6 +113,14 @@ impl Tape {
         result
     }
 
+    /// Writes what a reversible layer remembers of its forward pass, so that its backward pass does not run it again.
+    pub fn once<T>(&mut self, write: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.reversible, false);
+        let result = write(self);
+        self.reversible = before;
+        result
+    }
+
     /// Writes what lies between the first and the last linear layer of a sub-layer: tensor parallelism splits it.
     pub fn split<T>(&mut self, write: impl FnOnce(&mut Self) -> T) -> T {
         let before = std::mem::replace(&mut self.split, true);
