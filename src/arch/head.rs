@@ -71,9 +71,10 @@ fn vocabulary(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Ten
     let model = context.model;
     let classes = model.embedding.vocabulary;
     let predicted = model.head.positions == HeadPositions::Predicted;
-    let hidden = match hidden.elements / width as f64 {
-        rows if predicted => tape.expand("gather predicted positions", hidden, (rows - context.batch.sequences) * width as f64),
-        _ => hidden,
+    let hidden = match (predicted, context.batch.sequences) {
+        (true, 1.0) => tape.view(hidden, 1.0 - 1.0 / context.batch.length),
+        (true, sequences) => tape.expand("gather predicted positions", hidden, hidden.elements - sequences * width as f64),
+        (false, _) => hidden,
     };
     let rows = hidden.elements / width as f64;
     let layer =

@@ -174,7 +174,7 @@ impl Tape {
 
     /// A share of a tensor without a copy; keeping it keeps the whole.
     pub fn view(&mut self, whole: Tensor, share: f64) -> Tensor {
-        Tensor { elements: whole.elements * share, ..whole }
+        Tensor { elements: (whole.elements * share).round(), ..whole }
     }
 
     /// A tensor without gradient and not a parameter: an index, a mask, a fixed table.

@@ -100,8 +100,9 @@ impl Mechanism for Settings {
             tape.add(name, query, bias)
         };
         let (content_query, distance_query) = (biased("query and u"), biased("query and v"));
-        let key = tape.pass("lay out keys", key);
-        let value = tape.pass("lay out values", value);
+        // With one sequence, keys and values lie as the products want them.
+        let mut lay_out = |name, x| if batch.sequences > 1.0 { tape.pass(name, x) } else { x };
+        let (key, value) = (lay_out("lay out keys", key), lay_out("lay out values", value));
         let shape = scores_shape(context, keys);
         let content = tape.matmul("content scores", content_query, key, shape);
         let heads = attention.heads as f64;
