@@ -77,7 +77,7 @@ pub struct Embedding {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Positions {
-    /// learned, sinusoidal, rotary, relative_bias or none.
+    /// learned, axial, sinusoidal, rotary, relative_bias or none.
     pub kind: PositionKind,
     /// The longest sequence; needed for learned positions.
     #[serde(default)]
@@ -85,6 +85,15 @@ pub struct Positions {
     /// Rows of the table of a relative bias (T5: 32).
     #[serde(default)]
     pub buckets: Option<u64>,
+    /// Rows of each table of axial positions; their product is the longest sequence.
+    #[serde(default)]
+    pub shape: Vec<u64>,
+    /// Columns of each table of axial positions, which sum to the width.
+    #[serde(default)]
+    pub widths: Vec<u64>,
+    /// Dropout rate of learned or axial positions before they join the tokens (Reformer).
+    #[serde(default)]
+    pub dropout: Ratio,
 }
 
 /// The kinds of position information.
@@ -93,6 +102,8 @@ pub struct Positions {
 pub enum PositionKind {
     /// A trained table of `length` rows.
     Learned,
+    /// A trained table for each axis of a grid of positions, side by side (Kitaev et al. 2020, section 4; Ho et al. 2019).
+    Axial,
     /// Fixed sines and cosines (Vaswani et al. 2017, section 3.5).
     Sinusoidal,
     /// Rotations of queries and keys (Su et al. 2021).
@@ -115,9 +126,26 @@ pub struct Stack {
     /// Whether backward computes each layer's input from its output (Gomez et al. 2017).
     #[serde(default)]
     pub reversible: bool,
+    /// What becomes of the two streams of reversible layers at the end: concatenated or averaged.
+    #[serde(default)]
+    pub streams: Streams,
+    /// Dropout rate of what leaves the stack, after its last norm if there is one.
+    #[serde(default)]
+    pub output_dropout: Ratio,
     /// Layers that differ from the rest, in the order they run; what a group does not say is as in the model.
     #[serde(default)]
     pub groups: Vec<Group>,
+}
+
+/// What becomes of the two streams of reversible layers at the end of their stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Streams {
+    /// Side by side, so that what follows is twice as wide (Kitaev et al. 2020, as released).
+    #[default]
+    Concatenated,
+    /// Their mean.
+    Averaged,
 }
 
 /// Layers of a stack that are alike.
@@ -235,6 +263,10 @@ pub enum LinearComponent {
 pub struct Head {
     /// masked_lm, causal_lm, sequence_to_sequence, classification, pooler or none.
     pub kind: HeadKind,
+    /// Whether a dense layer, an activation and a norm stand before the vocabulary projection of a masked language model
+    /// (BERT).
+    #[serde(default = "yes")]
+    pub transform: bool,
     /// Whether the vocabulary projection is the token table.
     #[serde(default = "yes")]
     pub tied: bool,
@@ -244,7 +276,7 @@ pub struct Head {
     /// Whether the decoder's output is scaled before a tied vocabulary projection (T5).
     #[serde(default)]
     pub scaled: bool,
-    /// Which positions reach the vocabulary projection of a masked language model.
+    /// Which positions reach the vocabulary projection.
     #[serde(default)]
     pub positions: HeadPositions,
     /// Share of positions that are masked.
@@ -283,8 +315,11 @@ pub enum HeadPositions {
     /// Every position.
     #[default]
     All,
-    /// Only the masked ones, gathered first.
+    /// Only the masked ones of a masked language model, gathered first.
     Masked,
+    /// Only those of a causal language model that have a next one, gathered first; their log probabilities are gathered
+    /// by label once more (Transformer-XL, as released).
+    Predicted,
 }
 
 fn yes() -> bool {

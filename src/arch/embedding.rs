@@ -1,8 +1,8 @@
 //! Embeddings: token, position and segment tables, summed, normalised, dropped out, widened.
 
 use super::Context;
-use super::config::{NormKind, PositionKind};
-use crate::ledger::{Component, Shape, Tape, Tensor};
+use super::config::{NormKind, PositionKind, Positions};
+use crate::ledger::{Component, Keeps, Shape, Tape, Tensor};
 
 /// The token table, which a tied head uses too.
 pub(super) fn table(tape: &mut Tape, context: &Context<'_>) -> Tensor {
@@ -34,15 +34,23 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Tensor, ids: 
         let rows = tape.lookup("segment lookup", segments, none, width);
         x = tape.add("segment sum", x, rows);
     }
-    match (embedding.positions.kind, embedding.positions.length) {
-        (PositionKind::Learned, length) => {
-            let positions = tape.matrix(length.unwrap_or_default() as f64, width);
-            let none = tape.constant(context.batch.length, 0.0);
-            let rows = tape.lookup("position lookup", positions, none, width);
+    let positions = &embedding.positions;
+    match positions.kind {
+        PositionKind::Learned => {
+            let table = tape.matrix(positions.length.unwrap_or_default() as f64, width);
+            // Each sequence has its own dropout, so its own copy of the rows.
+            let rows = if positions.dropout.value() > 0.0 { tape.tokens() } else { context.batch.length };
+            let none = tape.constant(rows, 0.0);
+            let rows = tape.lookup("position lookup", table, none, width);
+            let rows = tape.dropout(rows, positions.dropout.value());
             x = tape.add("position sum", x, rows);
         }
-        (PositionKind::Sinusoidal, _) => x = tape.pass("position sum", x),
-        (PositionKind::Rotary | PositionKind::RelativeBias | PositionKind::None, _) => {}
+        PositionKind::Axial => {
+            let rows = axial(tape, context, positions, width);
+            x = tape.add("position sum", x, rows);
+        }
+        PositionKind::Sinusoidal => x = tape.pass("position sum", x),
+        PositionKind::Rotary | PositionKind::RelativeBias | PositionKind::None => {}
     }
     if embedding.norm {
         x = match model.norm.kind {
@@ -58,4 +66,18 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Tensor, ids: 
     let weight = tape.matrix(width, model.width as f64);
     tape.parameter(model.width as f64);
     tape.matmul("embedding projection", x, weight, Shape::product(tape.tokens(), model.width as f64, width))
+}
+
+/// Axial positions: a table for each axis, every row repeated along the other axes, side by side. Dropout takes whole
+/// rows of all axes but the first, so that its mask has one number for each.
+fn axial(tape: &mut Tape, context: &Context<'_>, positions: &Positions, width: f64) -> Tensor {
+    let tables: Vec<Tensor> =
+        positions.shape.iter().zip(&positions.widths).map(|(rows, columns)| tape.matrix(*rows as f64, *columns as f64)).collect();
+    let rows = tape.operation("axial positions", 0.0, &tables, tape.tokens() * width, Keeps::Nothing);
+    if positions.dropout.value() == 0.0 {
+        return rows;
+    }
+    let others: u64 = positions.shape.iter().skip(1).product();
+    let mask = tape.constant(context.batch.sequences * others as f64, context.batch.element_bytes);
+    tape.operation("dropout of axial positions", 1.0, &[rows], rows.elements, Keeps::These(&[mask]))
 }

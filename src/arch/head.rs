@@ -28,9 +28,11 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
         }
         HeadKind::MaskedLm => {
             let hidden = masked(tape, context, hidden);
-            let narrow = model.embedding.width.unwrap_or(model.width);
-            let layer =
-                Layer { name: "head transform", group: LinearComponent::HeadTransform, inputs: model.width, outputs: narrow, bias: true };
+            let (inputs, narrow) = (model.hidden_width(), model.embedding.width.unwrap_or(model.width));
+            if !model.head.transform {
+                return vocabulary(tape, context, hidden, table, inputs, false);
+            }
+            let layer = Layer { name: "head transform", group: LinearComponent::HeadTransform, inputs, outputs: narrow, bias: true };
             let hidden = linear::write(tape, context, layer, hidden);
             let hidden = tape.activate(model.head.activation.unwrap_or(Activation::Gelu), hidden);
             let hidden = tape.layer_norm(hidden, narrow as f64);
@@ -38,15 +40,15 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
         }
         HeadKind::CausalLm | HeadKind::SequenceToSequence => {
             let hidden = if model.head.scaled { tape.pass("output scale", hidden) } else { hidden };
-            vocabulary(tape, context, hidden, table, model.width, shifted);
+            vocabulary(tape, context, hidden, table, model.hidden_width(), shifted);
         }
     }
 }
 
 /// The first position of each sequence through a linear layer and tanh (Devlin et al. 2019).
 fn pool(tape: &mut Tape, context: &Context<'_>, hidden: Tensor) -> Tensor {
-    let width = context.model.width;
-    let layer = Layer { name: "pooler", group: LinearComponent::Pooler, inputs: width, outputs: width, bias: true };
+    let model = context.model;
+    let layer = Layer { name: "pooler", group: LinearComponent::Pooler, inputs: model.hidden_width(), outputs: model.width, bias: true };
     let first = tape.view(hidden, 1.0 / context.batch.length);
     let pooled = linear::write(tape, context, layer, first);
     tape.activate(Activation::Tanh, pooled)
@@ -58,7 +60,7 @@ fn masked(tape: &mut Tape, context: &Context<'_>, hidden: Tensor) -> Tensor {
     match (head.positions, head.masked_share) {
         (HeadPositions::Masked, Some(share)) => {
             let rows = (share.value() * context.batch.length).ceil() * context.batch.sequences;
-            tape.expand("gather masked positions", hidden, rows * context.model.width as f64)
+            tape.expand("gather masked positions", hidden, rows * context.model.hidden_width() as f64)
         }
         _ => hidden,
     }
@@ -68,6 +70,12 @@ fn masked(tape: &mut Tape, context: &Context<'_>, hidden: Tensor) -> Tensor {
 fn vocabulary(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Tensor, width: u64, shifted: bool) {
     let model = context.model;
     let classes = model.embedding.vocabulary;
+    let predicted = model.head.positions == HeadPositions::Predicted;
+    let hidden = match (predicted, context.batch.sequences) {
+        (true, 1.0) => tape.view(hidden, 1.0 - 1.0 / context.batch.length),
+        (true, sequences) => tape.expand("gather predicted positions", hidden, hidden.elements - sequences * width as f64),
+        (false, _) => hidden,
+    };
     let rows = hidden.elements / width as f64;
     let layer =
         Layer { name: "vocabulary projection", group: LinearComponent::Vocabulary, inputs: width, outputs: classes, bias: model.head.bias };
@@ -79,7 +87,11 @@ fn vocabulary(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Ten
     } else {
         linear::write(tape, context, layer, hidden)
     };
-    let positions = if shifted { rows - context.batch.sequences } else { rows };
+    let positions = if shifted && !predicted { rows - context.batch.sequences } else { rows };
     let labels = tape.indices(positions);
-    tape.cross_entropy(logits, positions, classes as f64, labels);
+    if predicted {
+        tape.gathered_cross_entropy(logits, positions, classes as f64, labels);
+    } else {
+        tape.cross_entropy(logits, positions, classes as f64, labels);
+    }
 }

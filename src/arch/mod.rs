@@ -87,6 +87,13 @@ impl Model {
         self.embedding.positions.length.map_or(512, |length| length.min(512))
     }
 
+    /// Width of what leaves the last stack: twice the model's where reversible layers end in two streams.
+    pub(crate) fn hidden_width(&self) -> u64 {
+        let last = self.decoder.as_ref().or(self.encoder.as_ref());
+        let double = last.is_some_and(|stack| stack.reversible && stack.streams == Streams::Concatenated);
+        if double { 2 * self.width } else { self.width }
+    }
+
     /// Layers of all stacks.
     #[must_use]
     pub fn layers(&self) -> u64 {

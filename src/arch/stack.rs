@@ -2,9 +2,9 @@
 
 use super::Context;
 use super::attention::{self, Inputs};
-use super::config::{NormKind, NormPlacement, PositionKind, Stack};
+use super::config::{NormKind, NormPlacement, PositionKind, Stack, Streams};
 use super::feed_forward;
-use crate::ledger::{Component, Repeat, Tape, Tensor};
+use crate::ledger::{Component, Keeps, Repeat, Tape, Tensor};
 
 /// Writes a stack on `x`; with `memory`, each layer attends to it between its other two sub-layers.
 pub(super) fn write(
@@ -21,6 +21,7 @@ pub(super) fn write(
     let mut out = x;
     for (layers, attention, feed_forward) in model.groups(stack) {
         let context = Context { attention, feed_forward, ..*context };
+        tape.component(Component::Attention);
         let shared = attention.mechanism().and_then(|mechanism| mechanism.shared(tape, &context));
         let repeat = Repeat { layers: layers as f64, shared: stack.shared, reversible: stack.reversible };
         out = tape.repeat(repeat, |tape| {
@@ -40,17 +41,27 @@ pub(super) fn write(
     }
     // Each layer's output is the next one's input, counted there; the last one leaves the stack once.
     let out = tape.carry(out);
-    let last = model.norm.last.unwrap_or(model.norm.placement == NormPlacement::Pre);
-    if !last {
-        return out;
+    let mut out = if stack.reversible { join(tape, stack.streams, out) } else { out };
+    if model.norm.last.unwrap_or(model.norm.placement == NormPlacement::Pre) {
+        out = norm(tape, context, out);
+        if model.embedding.positions.kind == PositionKind::RelativeBias {
+            // T5 drops out its stacks' outputs once more (Raffel et al. 2020, section 2.1).
+            tape.component(Component::Norm);
+            out = tape.dropout(out, model.dropout.value());
+        }
     }
-    let out = norm(tape, context, out);
-    if model.embedding.positions.kind == PositionKind::RelativeBias {
-        // T5 drops out its stacks' outputs once more (Raffel et al. 2020, section 2.1).
-        tape.component(Component::Norm);
-        return tape.dropout(out, model.dropout.value());
-    }
-    out
+    tape.dropout(out, stack.output_dropout.value())
+}
+
+/// Joins the two streams that reversible layers end with; both are kept, for backward starts from them (Gomez et al.
+/// 2017, algorithm 1).
+fn join(tape: &mut Tape, streams: Streams, second: Tensor) -> Tensor {
+    let first = tape.carry(second);
+    let width = match streams {
+        Streams::Concatenated => 2.0,
+        Streams::Averaged => 1.0,
+    };
+    tape.operation("join streams", 1.0, &[first, second], width * second.elements, Keeps::These(&[first, second]))
 }
 
 /// A sub-layer with its residual: post, norm(x + f(x)); pre, x + f(norm(x)).
@@ -72,7 +83,7 @@ fn sub_layer(
 }
 
 fn norm(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tensor {
-    let width = context.model.width as f64;
+    let width = x.elements / tape.tokens();
     match context.model.norm.kind {
         NormKind::Layer => tape.layer_norm(x, width),
         NormKind::Rms => tape.rms_norm(x, width),

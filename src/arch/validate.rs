@@ -1,7 +1,7 @@
 //! Whether a model holds together.
 
 use super::attention::{Attention, Implementation};
-use super::config::{HeadKind, HeadPositions, LinearComponent, Model, PositionKind};
+use super::config::{HeadKind, HeadPositions, LinearComponent, Model, PositionKind, Streams};
 use super::linear::{LinearKind, break_even};
 use crate::document::Problem;
 
@@ -47,7 +47,11 @@ impl Model {
         }
         check_rate("dropout", self.dropout.value())?;
         check_rate("feed_forward.dropout", self.feed_forward.dropout.value())?;
+        check_rate("embedding.positions.dropout", self.embedding.positions.dropout.value())?;
         let positions = &self.embedding.positions;
+        if positions.kind == PositionKind::Axial {
+            self.check_axial()?;
+        }
         if positions.kind == PositionKind::Learned && positions.length.is_none() {
             return Err(Problem::new("embedding.positions.length", "nothing", "the rows of the learned table"));
         }
@@ -57,11 +61,30 @@ impl Model {
         Ok(())
     }
 
+    /// Checks the tables of axial positions.
+    fn check_axial(&self) -> Result<(), Problem> {
+        let (shape, widths) = (&self.embedding.positions.shape, &self.embedding.positions.widths);
+        if shape.is_empty() || shape.len() > 4 {
+            return Err(Problem::new("embedding.positions.shape", format!("{} axes", shape.len()), "the rows of each of 1 to 4 axes"));
+        }
+        for (key, sizes) in [("embedding.positions.shape", shape), ("embedding.positions.widths", widths)] {
+            sizes.iter().try_for_each(|size| check_size(key, *size))?;
+        }
+        check_size("embedding.positions.shape", shape.iter().fold(1, |product: u64, rows| product.saturating_mul(*rows)))?;
+        let width = self.embedding.width.unwrap_or(self.width);
+        if widths.len() != shape.len() || widths.iter().sum::<u64>() != width {
+            let allowed = format!("one width for each of the {} axes, which sum to {width}", shape.len());
+            return Err(Problem::new("embedding.positions.widths", format!("{widths:?}"), allowed));
+        }
+        Ok(())
+    }
+
     /// Checks every attention that a layer has: the model's, or those of the groups of its stacks.
     fn check_layers(&self) -> Result<(), Problem> {
         let stacks = [("encoder", &self.encoder, false), ("decoder", &self.decoder, true)];
         for (name, stack, causal) in stacks {
             let Some(stack) = stack else { continue };
+            check_rate(&format!("{name}.output_dropout"), stack.output_dropout.value())?;
             if stack.groups.is_empty() {
                 self.check_attention(&self.attention, causal).map_err(|problem| problem.under("attention"))?;
             }
@@ -113,7 +136,12 @@ impl Model {
                 "with positions inside the attention",
                 "softmax, or learned, sinusoidal or no positions: the scores that would take them do not exist",
             ),
-            ("key_value_heads", attention.groups() != attention.heads && !abilities.grouped_heads, "with fewer key heads", "as many as heads"),
+            (
+                "key_value_heads",
+                attention.groups() != attention.heads && !abilities.grouped_heads,
+                "with fewer key heads",
+                "as many as heads",
+            ),
             ("fused_projection", attention.fused_projection && !abilities.fused_projection, "with fused_projection", "false"),
             (
                 "implementation",
@@ -224,6 +252,35 @@ impl Model {
                 return Err(Problem::new("head.masked_share", share.to_string(), "the share of masked positions, above 0, at most 1"));
             }
         }
+        if head.positions == HeadPositions::Predicted && head.kind != HeadKind::CausalLm {
+            return Err(Problem::new(
+                "head.positions",
+                "predicted",
+                "all, masked, or a causal_lm head, whose labels are the next positions",
+            ));
+        }
+        let wide = |stack: &super::Stack| stack.reversible && stack.streams == Streams::Concatenated;
+        if decodes && self.encoder.as_ref().is_some_and(wide) {
+            return Err(Problem::new(
+                "encoder.streams",
+                "concatenated before a decoder",
+                "averaged: a decoder attends to the model's width",
+            ));
+        }
+        let vocabulary =
+            matches!(head.kind, HeadKind::CausalLm | HeadKind::SequenceToSequence) || (head.kind == HeadKind::MaskedLm && !head.transform);
+        if head.tied && vocabulary && self.hidden_width() != self.width {
+            let allowed = "false, or averaged streams: two streams are twice as wide as the token table";
+            return Err(Problem::new("head.tied", "true with concatenated streams", allowed));
+        }
+        if head.tied && head.kind == HeadKind::MaskedLm && !head.transform && self.embedding.width.is_some_and(|width| width != self.width)
+        {
+            return Err(Problem::new(
+                "head.tied",
+                "true with a narrower embedding and no transform",
+                "false, or a transform, which narrows",
+            ));
+        }
         let narrow = self.embedding.width.is_some_and(|width| width != self.width);
         if head.tied && narrow && matches!(head.kind, HeadKind::CausalLm | HeadKind::SequenceToSequence) {
             return Err(Problem::new("head.tied", "true with a narrower embedding", "false, or a masked_lm head, which narrows"));
@@ -234,6 +291,11 @@ impl Model {
     /// Checks that a sequence of `length` positions fits.
     pub(super) fn check_length(&self, length: u64) -> Result<(), Problem> {
         let positions = &self.embedding.positions;
+        let grid: u64 = positions.shape.iter().product();
+        if positions.kind == PositionKind::Axial && length > grid {
+            let allowed = format!("sequences of at most {grid} positions, the product of the axes");
+            return Err(Problem::new("embedding.positions.shape", format!("a sequence of {length}"), allowed));
+        }
         if let (PositionKind::Learned, Some(limit)) = (positions.kind, positions.length)
             && length > limit
         {

@@ -68,14 +68,7 @@ impl Tape {
     /// An element-wise operation, a reduction, a gather or a copy: `per_element` FLOPs for each of the `elements` of its
     /// output, which backward spends again. `keeps` says what backward needs; masks and statistics that the operation
     /// makes beside its output are constants among them.
-    pub fn operation(
-        &mut self,
-        name: &'static str,
-        per_element: f64,
-        inputs: &[Tensor],
-        elements: f64,
-        keeps: Keeps<'_>,
-    ) -> Tensor {
+    pub fn operation(&mut self, name: &'static str, per_element: f64, inputs: &[Tensor], elements: f64, keeps: Keeps<'_>) -> Tensor {
         let output = self.made_of(inputs, elements);
         let kept: Vec<Tensor> = match keeps {
             Keeps::Nothing => Vec::new(),
@@ -234,6 +227,18 @@ impl Tape {
         self.pointwise("log softmax", 5.0, &[logits], log_probabilities, &[log_probabilities], COUNTED);
         let loss = self.constant(1.0, STATISTIC_BYTES);
         self.pointwise("negative log likelihood", 1.0, &[log_probabilities], loss, &[labels, loss], TRAFFIC);
+    }
+
+    /// The same loss, with the log probabilities of labelled positions selected by a mask and gathered by label: keeps
+    /// the log probabilities, the selected copy of them, and mask and labels.
+    pub fn gathered_cross_entropy(&mut self, logits: Tensor, positions: f64, classes: f64, labels: Tensor) {
+        let mut of_classes = || Tensor { gradient: true, ..self.constant(positions * classes, STATISTIC_BYTES) };
+        let (log_probabilities, selected) = (of_classes(), of_classes());
+        let (labelled, losses) = (self.mask(positions), self.mask(positions));
+        self.pointwise("log softmax", 5.0, &[logits], log_probabilities, &[log_probabilities], COUNTED);
+        self.pointwise("select labelled", 0.0, &[log_probabilities], selected, &[labelled], TRAFFIC);
+        let loss = self.constant(1.0, STATISTIC_BYTES);
+        self.pointwise("negative log likelihood", 1.0, &[selected], loss, &[selected, labels, losses], TRAFFIC);
     }
 
     /// Attention in one kernel (FlashAttention): keeps queries, keys, values, the output and one statistic a row and

@@ -128,6 +128,14 @@ impl Tape {
         result
     }
 
+    /// Writes what a reversible layer remembers of its forward pass, so that its backward pass does not run it again.
+    pub fn once<T>(&mut self, write: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.reversible, false);
+        let result = write(self);
+        self.reversible = before;
+        result
+    }
+
     /// Writes what lies between the first and the last linear layer of a sub-layer: tensor parallelism splits it.
     pub fn split<T>(&mut self, write: impl FnOnce(&mut Self) -> T) -> T {
         let before = std::mem::replace(&mut self.split, true);
@@ -181,7 +189,7 @@ impl Tape {
 
     /// A share of a tensor without a copy; keeping it keeps the whole.
     pub fn view(&mut self, whole: Tensor, share: f64) -> Tensor {
-        Tensor { elements: whole.elements * share, ..whole }
+        Tensor { elements: (whole.elements * share).round(), ..whole }
     }
 
     /// A tensor without gradient and not a parameter: an index, a mask, a fixed table.

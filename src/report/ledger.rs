@@ -222,7 +222,12 @@ impl<'a> Inspection<'a> {
             .iter()
             .map(|component| {
                 let kept = self.ledger.kept_bytes_where(|op| op.component == *component);
-                row(component.key(), self.ledger.parameters_of(*component), (self.cost(*component, false), self.cost(*component, true)), Bytes::new(kept).to_string())
+                row(
+                    component.key(),
+                    self.ledger.parameters_of(*component),
+                    (self.cost(*component, false), self.cost(*component, true)),
+                    Bytes::new(kept).to_string(),
+                )
             })
             .collect();
         rows.push(row("total", self.ledger.parameters(), total, self.memory.activations.to_string()));

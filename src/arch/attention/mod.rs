@@ -145,6 +145,12 @@ mechanisms! {
     Softmax: softmax = "softmax",
     /// Keys and values projected to a fixed length (Wang et al. 2020).
     Linformer: linformer = "linformer",
+    /// Queries that are their keys, sorted by hash and cut into chunks (Kitaev et al. 2020).
+    Reformer: reformer = "reformer",
+    /// Distances in the scores, and a memory of earlier segments (Dai et al. 2019).
+    TransformerXl: transformer_xl = "transformer_xl",
+    /// Transformer-XL's attention with distances on both sides (Yang et al. 2019).
+    Xlnet: xlnet = "xlnet",
 }
 
 fn yes() -> bool {
