@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 
-use crate::document::{Diagnostic, Kind, Library, Origin, Text, nearest};
+use crate::arch::hugging_face;
+use crate::document::{Diagnostic, Kind, Library, Node, Origin, Text, nearest};
 
 static MODELS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/models");
 static HARDWARE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/hardware_profiles");
@@ -123,10 +124,21 @@ impl Store {
 }
 
 impl Library for Store {
+    fn parse(&self, kind: Kind, text: &Text) -> Result<Node, Diagnostic> {
+        match kind {
+            Kind::Model if text.file.ends_with(".json") => hugging_face::import(&Node::parse_json(&text.file, &text.text)?),
+            _ => Node::parse(&text.file, &text.text),
+        }
+    }
+
     fn find(&self, kind: Kind, name: &str, origin: &Origin) -> Result<Text, Diagnostic> {
-        if name.contains(['/', '\\']) || name.ends_with(".toml") {
+        if name.contains(['/', '\\']) || name.ends_with(".toml") || name.ends_with(".json") {
             let path = Path::new(name);
-            return if path.exists() {
+            // A folder as Hugging Face saves a model holds its configuration.
+            let inside = path.join("config.json");
+            return if kind == Kind::Model && inside.is_file() {
+                read_file(&inside, LARGEST_FILE)
+            } else if path.exists() {
                 read_file(path, LARGEST_FILE)
             } else {
                 Err(Diagnostic::new(origin, "", format!("no file \"{name}\""), format!("a {} file that exists", kind.word())))

@@ -261,12 +261,13 @@ pub enum LinearComponent {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
-    /// masked_lm, causal_lm, sequence_to_sequence, classification, pooler or none.
+    /// masked_lm, causal_lm, sequence_to_sequence, classification, token_classification, question_answering,
+    /// discriminator, pooler or none.
     pub kind: HeadKind,
-    /// Whether a dense layer, an activation and a norm stand before the vocabulary projection of a masked language model
-    /// (BERT).
-    #[serde(default = "yes")]
-    pub transform: bool,
+    /// Whether a dense layer, an activation and a norm stand before the vocabulary projection (BERT); of a masked language
+    /// model they do where it is not said, of a causal one they do not.
+    #[serde(default)]
+    pub transform: Option<bool>,
     /// Whether the vocabulary projection is the token table.
     #[serde(default = "yes")]
     pub tied: bool,
@@ -288,6 +289,37 @@ pub struct Head {
     /// Classes of a classification head.
     #[serde(default)]
     pub classes: Option<u64>,
+    /// Classes of a pair of segments, told from the pooled first position beside a masked language model (BERT's next
+    /// sentence: 2).
+    #[serde(default)]
+    pub sentence_classes: Option<u64>,
+    /// What a classification looks at: the first position through a dense layer, or the last one as it is.
+    #[serde(default)]
+    pub pooling: Pooling,
+    /// Dropout rate before the last layer of a classification; the model's where not said.
+    #[serde(default)]
+    pub dropout: Option<Ratio>,
+    /// Whether the same dropout stands before the dense layer of a classification too (RoBERTa).
+    #[serde(default)]
+    pub input_dropout: bool,
+}
+
+impl Head {
+    /// Whether a transform stands before the vocabulary projection.
+    pub(super) fn transforms(&self) -> bool {
+        self.transform.unwrap_or(self.kind == HeadKind::MaskedLm)
+    }
+}
+
+/// What a classification looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// The first position, through a dense layer and an activation.
+    #[default]
+    First,
+    /// The last position that is no padding: every position gets its logits, and one is picked (GPT-2).
+    Last,
 }
 
 /// The kinds of heads.
@@ -302,6 +334,12 @@ pub enum HeadKind {
     SequenceToSequence,
     /// Pooler and a linear layer to the classes.
     Classification,
+    /// A linear layer to the classes at every position.
+    TokenClassification,
+    /// Where an answer starts and ends: two logits at every position.
+    QuestionAnswering,
+    /// Whether each position was replaced: a dense layer and one logit (Clark et al. 2020).
+    Discriminator,
     /// Pooler of the first position, no loss of its own.
     Pooler,
     /// Nothing: hidden states.

@@ -1,7 +1,7 @@
 //! Heads: from hidden states to a loss.
 
 use super::Context;
-use super::config::{HeadKind, HeadPositions, LinearComponent};
+use super::config::{HeadKind, HeadPositions, LinearComponent, Pooling};
 use super::linear::{self, Layer};
 use crate::ledger::{Activation, Component, Shape, Tape, Tensor};
 
@@ -16,42 +16,106 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
             pool(tape, context, hidden);
         }
         HeadKind::Classification => {
-            let pooled = pool(tape, context, hidden);
-            let pooled = tape.dropout(pooled, model.dropout.value());
-            let classes = model.head.classes.unwrap_or_default() as f64;
-            let weight = tape.parameter(model.width as f64 * classes);
-            tape.parameter(classes);
             let rows = context.batch.sequences;
-            let logits = tape.matmul("classifier", pooled, weight, Shape::product(rows, classes, model.width as f64));
+            let logits = match model.head.pooling {
+                Pooling::First => {
+                    let first = tape.view(hidden, 1.0 / context.batch.length);
+                    let first = if model.head.input_dropout { tape.dropout(first, rate(context)) } else { first };
+                    let pooled = dense(tape, context, "pooler", first, model.head.activation.unwrap_or(Activation::Tanh));
+                    let pooled = tape.dropout(pooled, rate(context));
+                    classifier(tape, context, pooled, classes(context), true)
+                }
+                Pooling::Last => {
+                    let logits = classifier(tape, context, hidden, classes(context), model.head.bias);
+                    tape.expand("pick last position", logits, rows * classes(context))
+                }
+            };
             let labels = tape.indices(rows);
-            tape.cross_entropy(logits, rows, classes, labels);
+            tape.cross_entropy(logits, rows, classes(context), labels);
+        }
+        HeadKind::TokenClassification => {
+            let hidden = tape.dropout(hidden, rate(context));
+            let logits = classifier(tape, context, hidden, classes(context), true);
+            let labels = tape.indices(tape.tokens());
+            tape.cross_entropy(logits, tape.tokens(), classes(context), labels);
+        }
+        HeadKind::QuestionAnswering => {
+            let hidden = tape.dropout(hidden, model.head.dropout.unwrap_or_default().value());
+            let logits = classifier(tape, context, hidden, 2.0, true);
+            for name in ["logits of starts", "logits of ends"] {
+                let logits = tape.expand(name, logits, logits.elements / 2.0);
+                let labels = tape.indices(context.batch.sequences);
+                tape.cross_entropy(logits, context.batch.sequences, context.batch.length, labels);
+            }
+        }
+        HeadKind::Discriminator => {
+            let hidden = dense(tape, context, "discriminator layer", hidden, model.head.activation.unwrap_or(Activation::Gelu));
+            let logits = classifier(tape, context, hidden, 1.0, true);
+            tape.binary_cross_entropy(logits);
         }
         HeadKind::MaskedLm => {
             let hidden = masked(tape, context, hidden);
-            let (inputs, narrow) = (model.hidden_width(), model.embedding.width.unwrap_or(model.width));
-            if !model.head.transform {
-                return vocabulary(tape, context, hidden, table, inputs, false);
+            language_model(tape, context, hidden, table, false);
+            if let Some(classes) = model.head.sentence_classes {
+                let pooled = pool(tape, context, hidden);
+                let logits = classifier(tape, context, pooled, classes as f64, true);
+                let labels = tape.indices(context.batch.sequences);
+                tape.cross_entropy(logits, context.batch.sequences, classes as f64, labels);
             }
-            let layer = Layer { name: "head transform", group: LinearComponent::HeadTransform, inputs, outputs: narrow, bias: true };
-            let hidden = linear::write(tape, context, layer, hidden);
-            let hidden = tape.activate(model.head.activation.unwrap_or(Activation::Gelu), hidden);
-            let hidden = tape.layer_norm(hidden, narrow as f64);
-            vocabulary(tape, context, hidden, table, narrow, false);
         }
         HeadKind::CausalLm | HeadKind::SequenceToSequence => {
             let hidden = if model.head.scaled { tape.pass("output scale", hidden) } else { hidden };
-            vocabulary(tape, context, hidden, table, model.hidden_width(), shifted);
+            language_model(tape, context, hidden, table, shifted);
         }
     }
 }
 
+/// The transform, where there is one, and the vocabulary projection.
+fn language_model(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Tensor, shifted: bool) {
+    let model = context.model;
+    let inputs = model.hidden_width();
+    if !model.head.transforms() {
+        return vocabulary(tape, context, hidden, table, inputs, shifted);
+    }
+    let narrow = model.embedding.width.unwrap_or(model.width);
+    let layer = Layer { name: "head transform", group: LinearComponent::HeadTransform, inputs, outputs: narrow, bias: true };
+    let hidden = linear::write(tape, context, layer, hidden);
+    let hidden = tape.activate(model.head.activation.unwrap_or(Activation::Gelu), hidden);
+    let hidden = tape.layer_norm(hidden, narrow as f64);
+    vocabulary(tape, context, hidden, table, narrow, shifted);
+}
+
+/// The rate of dropout of a classification.
+fn rate(context: &Context<'_>) -> f64 {
+    context.model.head.dropout.unwrap_or(context.model.dropout).value()
+}
+
+fn classes(context: &Context<'_>) -> f64 {
+    context.model.head.classes.unwrap_or_default() as f64
+}
+
 /// The first position of each sequence through a linear layer and tanh (Devlin et al. 2019).
 fn pool(tape: &mut Tape, context: &Context<'_>, hidden: Tensor) -> Tensor {
-    let model = context.model;
-    let layer = Layer { name: "pooler", group: LinearComponent::Pooler, inputs: model.hidden_width(), outputs: model.width, bias: true };
     let first = tape.view(hidden, 1.0 / context.batch.length);
-    let pooled = linear::write(tape, context, layer, first);
-    tape.activate(Activation::Tanh, pooled)
+    dense(tape, context, "pooler", first, Activation::Tanh)
+}
+
+/// A linear layer of the model's width and an activation.
+fn dense(tape: &mut Tape, context: &Context<'_>, name: &'static str, x: Tensor, activation: Activation) -> Tensor {
+    let model = context.model;
+    let layer = Layer { name, group: LinearComponent::Pooler, inputs: model.hidden_width(), outputs: model.width, bias: true };
+    let x = linear::write(tape, context, layer, x);
+    tape.activate(activation, x)
+}
+
+/// The last layer of a classification.
+fn classifier(tape: &mut Tape, context: &Context<'_>, x: Tensor, classes: f64, bias: bool) -> Tensor {
+    let width = context.model.width as f64;
+    let weight = tape.matrix(width, classes);
+    if bias {
+        tape.parameter(classes);
+    }
+    tape.matmul("classifier", x, weight, Shape::product(x.elements / width, classes, width))
 }
 
 /// Gathers the masked positions, if only they are predicted.

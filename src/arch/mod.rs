@@ -9,6 +9,7 @@ mod config;
 mod embedding;
 mod feed_forward;
 mod head;
+pub mod hugging_face;
 mod linear;
 mod stack;
 mod validate;

@@ -1,7 +1,7 @@
 //! Whether a model holds together.
 
 use super::attention::{Attention, Implementation};
-use super::config::{HeadKind, HeadPositions, LinearComponent, Model, PositionKind, Streams};
+use super::config::{HeadKind, HeadPositions, LinearComponent, Model, Pooling, PositionKind, Streams};
 use super::linear::{LinearKind, break_even};
 use crate::document::Problem;
 
@@ -35,6 +35,7 @@ impl Model {
             ("decoder.layers", layers(&self.decoder)),
             ("feed_forward.width", self.feed_forward.width),
             ("head.classes", self.head.classes.unwrap_or(1)),
+            ("head.sentence_classes", self.head.sentence_classes.unwrap_or(1)),
         ];
         for (key, size) in sizes {
             check_size(key, size)?;
@@ -46,6 +47,7 @@ impl Model {
             return Err(Problem::new("encoder", "neither encoder nor decoder", "at least one of them"));
         }
         check_rate("dropout", self.dropout.value())?;
+        check_rate("head.dropout", self.head.dropout.unwrap_or_default().value())?;
         check_rate("feed_forward.dropout", self.feed_forward.dropout.value())?;
         check_rate("embedding.positions.dropout", self.embedding.positions.dropout.value())?;
         let positions = &self.embedding.positions;
@@ -230,7 +232,9 @@ impl Model {
         let head = &self.head;
         let decodes = self.decoder.is_some();
         let fits = match head.kind {
-            HeadKind::MaskedLm | HeadKind::Pooler | HeadKind::Classification => !decodes,
+            HeadKind::MaskedLm | HeadKind::Pooler | HeadKind::Discriminator => !decodes,
+            HeadKind::Classification => decodes == (head.pooling == Pooling::Last) && (!decodes || self.encoder.is_none()),
+            HeadKind::TokenClassification | HeadKind::QuestionAnswering => self.encoder.is_none() || !decodes,
             HeadKind::CausalLm => decodes && self.encoder.is_none(),
             HeadKind::SequenceToSequence => decodes && self.encoder.is_some(),
             HeadKind::None => true,
@@ -238,12 +242,12 @@ impl Model {
         if !fits {
             let allowed = match (&self.encoder, &self.decoder) {
                 (Some(_), Some(_)) => "sequence_to_sequence or none for an encoder with a decoder",
-                (None, _) => "causal_lm or none for a decoder",
-                _ => "masked_lm, classification, pooler or none for an encoder",
+                (None, _) => "causal_lm, classification with pooling last, token_classification or none for a decoder",
+                _ => "masked_lm, classification, token_classification, question_answering, discriminator, pooler or none for an encoder",
             };
             return Err(Problem::new("head.kind", "a head that does not fit the stacks", allowed));
         }
-        if head.kind == HeadKind::Classification && head.classes.is_none() {
+        if matches!(head.kind, HeadKind::Classification | HeadKind::TokenClassification) && head.classes.is_none() {
             return Err(Problem::new("head.classes", "nothing", "the number of classes"));
         }
         if head.positions == HeadPositions::Masked {
@@ -267,13 +271,16 @@ impl Model {
                 "averaged: a decoder attends to the model's width",
             ));
         }
-        let vocabulary =
-            matches!(head.kind, HeadKind::CausalLm | HeadKind::SequenceToSequence) || (head.kind == HeadKind::MaskedLm && !head.transform);
+        let vocabulary = matches!(head.kind, HeadKind::CausalLm | HeadKind::SequenceToSequence)
+            || (head.kind == HeadKind::MaskedLm && !head.transforms());
         if head.tied && vocabulary && self.hidden_width() != self.width {
             let allowed = "false, or averaged streams: two streams are twice as wide as the token table";
             return Err(Problem::new("head.tied", "true with concatenated streams", allowed));
         }
-        if head.tied && head.kind == HeadKind::MaskedLm && !head.transform && self.embedding.width.is_some_and(|width| width != self.width)
+        if head.tied
+            && head.kind == HeadKind::MaskedLm
+            && !head.transforms()
+            && self.embedding.width.is_some_and(|width| width != self.width)
         {
             return Err(Problem::new(
                 "head.tied",
@@ -282,8 +289,8 @@ impl Model {
             ));
         }
         let narrow = self.embedding.width.is_some_and(|width| width != self.width);
-        if head.tied && narrow && matches!(head.kind, HeadKind::CausalLm | HeadKind::SequenceToSequence) {
-            return Err(Problem::new("head.tied", "true with a narrower embedding", "false, or a masked_lm head, which narrows"));
+        if head.tied && narrow && !head.transforms() && matches!(head.kind, HeadKind::CausalLm | HeadKind::SequenceToSequence) {
+            return Err(Problem::new("head.tied", "true with a narrower embedding", "false, or a transform, which narrows"));
         }
         Ok(())
     }

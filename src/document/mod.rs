@@ -5,6 +5,7 @@
 //! file and line of the very value that is wrong, also when it came in through an overlay.
 
 mod diagnostic;
+mod json;
 mod node;
 pub mod overlay;
 mod problem;

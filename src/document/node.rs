@@ -81,14 +81,7 @@ impl Node {
             return Err(Diagnostic::new(&whole, "", "an empty file", "a TOML document"));
         }
         let lines = Lines::new(file, text);
-        if let Some(line) = too_deep(text) {
-            return Err(Diagnostic::new(
-                &Origin::line(file, line),
-                "",
-                "keys or brackets nested too deep",
-                format!("at most {DEPTH} levels"),
-            ));
-        }
+        check_depth(file, text)?;
         let document = DeTable::parse(text).map_err(|error| syntax(&error, &lines))?;
         let start = document.span().start;
         Ok(Node { data: Data::Table(lines.table(document.into_inner())?), origin: lines.at(start) })
@@ -199,19 +192,25 @@ impl Table {
     }
 }
 
+/// Refuses a text that could nest too deep, before it is parsed.
+pub(super) fn check_depth(file: &str, text: &str) -> Result<(), Diagnostic> {
+    let allowed = || format!("at most {DEPTH} levels");
+    too_deep(text).map_or(Ok(()), |line| Err(Diagnostic::new(&Origin::line(file, line), "", "keys or brackets nested too deep", allowed())))
+}
+
 /// Turns byte offsets into lines.
-struct Lines {
+pub(super) struct Lines {
     file: Arc<str>,
     starts: Vec<usize>,
 }
 
 impl Lines {
-    fn new(file: &str, text: &str) -> Self {
+    pub(super) fn new(file: &str, text: &str) -> Self {
         let starts = std::iter::once(0).chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1));
         Self { file: file.into(), starts: starts.collect() }
     }
 
-    fn at(&self, offset: usize) -> Origin {
+    pub(super) fn at(&self, offset: usize) -> Origin {
         Origin { file: self.file.clone(), line: self.starts.partition_point(|start| *start <= offset) }
     }
 

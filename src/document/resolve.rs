@@ -54,6 +54,14 @@ pub trait Library {
     /// # Errors
     /// There is no such file, or it cannot be read; the message carries `origin`.
     fn data(&self, path: &str, origin: &Origin) -> Result<Text, Diagnostic>;
+
+    /// The document that a text is; a library may know other formats than TOML.
+    ///
+    /// # Errors
+    /// The text is no such document.
+    fn parse(&self, _kind: Kind, text: &Text) -> Result<Node, Diagnostic> {
+        Node::parse(&text.file, &text.text)
+    }
 }
 
 /// A document that went into a result.
@@ -140,7 +148,7 @@ impl<'a> Resolver<'a> {
         let asked = (Some(kind), name.to_string());
         if !self.parsed.contains_key(&asked) {
             let text = self.library.find(kind, name, origin).map_err(|diagnostic| diagnostic.under(key))?;
-            let node = Node::parse(&text.file, &text.text)?;
+            let node = self.library.parse(kind, &text)?;
             if !self.used.iter().any(|used| used.file == text.file) {
                 self.used.push(Used { kind, file: text.file.clone(), text: text.text });
             }

@@ -241,6 +241,15 @@ impl Tape {
         self.pointwise("negative log likelihood", 1.0, &[selected], loss, &[selected, labels, losses], TRAFFIC);
     }
 
+    /// Binary cross entropy of logits: keeps them and their labels as numbers.
+    pub fn binary_cross_entropy(&mut self, logits: Tensor) {
+        if self.is_inference() {
+            return;
+        }
+        let labels = self.constant(logits.elements, STATISTIC_BYTES);
+        self.operation("binary cross entropy", 5.0, &[logits, labels], 1.0, Keeps::These(&[logits, labels]));
+    }
+
     /// Attention in one kernel (FlashAttention): keeps queries, keys, values, the output and one statistic a row and
     /// head; the scores never reach memory.
     pub fn fused_attention(&mut self, inputs: [Tensor; 3], output_elements: f64, scores: Shape, rows: f64) -> Tensor {

@@ -123,7 +123,8 @@ impl Report<'_> {
             return String::new();
         }
         let judged = cases.iter().any(|case| case.quality.is_some());
-        let mut head: Vec<String> = ["model", "parameters", "on disk\nfp32", "on disk\nfp16", "memory\nof a step"].map(String::from).to_vec();
+        let mut head: Vec<String> =
+            ["model", "parameters", "on disk\nfp32", "on disk\nfp16", "memory\nof a step"].map(String::from).to_vec();
         if judged {
             head.push("published quality".into());
         }

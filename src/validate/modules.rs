@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::Check;
-use crate::arch::{Batch, Model};
+use crate::arch::{Batch, Model, hugging_face};
 use crate::document::{Diagnostic, Kind, Node, Origin, Resolver, overlay};
 use crate::ledger::Ledger;
 
@@ -141,7 +141,7 @@ impl Description {
                 }
                 resolver.resolve(Kind::Model, node)
             }
-            Self::Config(_) => Err(Diagnostic::new(&Origin::whole(name), "", "a Hugging Face configuration", "overlays, for now")),
+            Self::Config(config) => hugging_face::import(&Node::parse_json(name, &config.to_string())?),
         }
     }
 }

@@ -1,0 +1,50 @@
+//! Models that users already have: the `config.json` of Hugging Face transformers, read as transformers 4.44.2 reads it,
+//! turned into a model document.
+//!
+//! What a configuration leaves out has the default of its family's configuration class. `model_type` names the family,
+//! `architectures` the head. Everything ends in the settings that a TOML file has too: no mechanism is written here.
+
+mod bert;
+mod config;
+mod head;
+
+use config::Import;
+
+use crate::document::{Diagnostic, Node};
+
+/// How a family is imported.
+type Family = fn(&mut Import<'_>) -> Result<(), Diagnostic>;
+
+/// The families by `model_type`.
+const FAMILIES: &[(&str, Family)] = &[
+    ("albert", bert::albert),
+    ("bert", bert::bert),
+    ("camembert", bert::roberta),
+    ("distilbert", bert::distilbert),
+    ("electra", bert::electra),
+    ("roberta", bert::roberta),
+    ("xlm-roberta", bert::roberta),
+];
+
+/// Turns a `config.json` into a model document.
+///
+/// # Errors
+/// `model_type` is missing or not known, `architectures` names a head that its family has not, or a value is of the wrong
+/// type or asks for what is not modelled.
+pub fn import(config: &Node) -> Result<Node, Diagnostic> {
+    let known: Vec<&str> = FAMILIES.iter().map(|(name, _)| *name).collect();
+    let Some(model_type) = config.find("model_type") else {
+        return Err(Diagnostic::new(&config.origin, "model_type", "nothing", format!("one of {}", known.join(", "))));
+    };
+    let name = model_type.as_str().unwrap_or_default();
+    let Some((_, family)) = FAMILIES.iter().find(|(known, _)| *known == name) else {
+        let found = if name.is_empty() { model_type.shown() } else { format!("unknown model_type \"{name}\"") };
+        let mut error = Diagnostic::new(&model_type.origin, "model_type", found, known.join(", "));
+        error.nearest = crate::document::nearest(name, known);
+        return Err(error);
+    };
+    let mut import = Import::new(config, name);
+    import.refuse_unmodelled()?;
+    family(&mut import)?;
+    Ok(import.finish())
+}
