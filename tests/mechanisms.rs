@@ -1,0 +1,217 @@
+//! Laws that hold for every attention mechanism, tried on every one that the program knows: a mechanism without a line
+//! in the table fails the first test.
+
+mod common;
+
+use common::{ledger, model};
+use lowcarb::arch::{AttentionKind, Model};
+use lowcarb::ledger::{Component, Cost, Ledger, Work};
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+/// How the products that mix positions grow with a long sequence (Tay et al. 2022, Efficient Transformers: A Survey, table 1).
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Growth {
+    /// O(n).
+    Linear,
+    /// O(n^2).
+    Quadratic,
+}
+
+/// A mechanism in the form that the laws are tried on.
+struct Subject {
+    /// The word in a model file.
+    kind: &'static str,
+    /// Lines of a model file beyond the kind, in the form of overlays.
+    settings: &'static str,
+    /// Whether it stands in a decoder, where it does not stand in an encoder.
+    decoder: bool,
+    /// Lengths go in steps of this many positions.
+    step: u64,
+    growth: Growth,
+}
+
+impl Subject {
+    const fn new(kind: &'static str, settings: &'static str, step: u64, growth: Growth) -> Self {
+        Self { kind, settings, decoder: false, step, growth }
+    }
+}
+
+/// Longest sequence of every model here: parameters that have a length have this one.
+const LONGEST: u64 = 8192;
+
+const SUBJECTS: &[Subject] = &[
+    Subject::new("softmax", "", 1, Growth::Quadratic),
+    Subject::new("softmax", "attention.implementation = \"fused\"", 1, Growth::Quadratic),
+    Subject::new("softmax", "attention.key_value_heads = 2", 1, Growth::Quadratic),
+    Subject::new("linformer", "attention.linformer.projected_length = 16", 1, Growth::Linear),
+    Subject::new("linformer", "attention.linformer = { projected_length = 16, sharing = \"layerwise\" }", 1, Growth::Linear),
+    Subject::new("reformer", "attention.reformer = { chunk_length = 16, buckets = [32] }", 16, Growth::Linear),
+    Subject::new("reformer", "attention.reformer = { chunks = 8 }", 8, Growth::Quadratic),
+    Subject::new("reformer", "attention.reformer = { kind = \"local\", chunk_length = 16 }", 16, Growth::Linear),
+    Subject::new("transformer_xl", "attention.transformer_xl = { memory = 16 }", 1, Growth::Quadratic),
+    Subject::new("xlnet", "", 1, Growth::Quadratic),
+];
+
+impl Subject {
+    fn text(&self, layers: u64, head_width: u64) -> String {
+        let stack = if self.decoder { "decoder" } else { "encoder" };
+        let width = 4 * head_width;
+        format!(
+            "schema = 1\nname = \"subject\"\nsource = \"here\"\nsources.here = {{ citation = \"none\", year = 2000 }}\n\
+             width = {width}\ndropout = 0.1\nembedding.vocabulary = 50\nembedding.positions = {{ kind = \"sinusoidal\", length = {LONGEST} }}\n\
+             attention.kind = \"{}\"\nattention.heads = 4\nfeed_forward.width = {width}\nfeed_forward.activation = \"gelu\"\n\
+             norm.kind = \"layer\"\nnorm.placement = \"post\"\nhead.kind = \"none\"\n{stack}.layers = {layers}\n{}{}",
+            self.kind,
+            self.settings,
+            if self.settings.is_empty() { "" } else { "\n" }
+        )
+    }
+
+    fn model(&self, layers: u64, head_width: u64) -> Model {
+        model(&self.text(layers, head_width)).unwrap_or_else(|error| panic!("{error}\n{}", self.text(layers, head_width)))
+    }
+
+    fn name(&self) -> String {
+        format!("{} {}", self.kind, self.settings)
+    }
+}
+
+/// The quantities that the laws are about: products, element-wise work, traffic and bytes kept.
+fn sums(ledger: &Ledger) -> [f64; 4] {
+    let (forward, backward) = (ledger.forward(), ledger.backward());
+    let both = forward + backward;
+    [both.matmul_flops + both.recomputed_flops, both.elementwise_flops, both.bytes(), ledger.kept_bytes()]
+}
+
+fn close(left: f64, right: f64) -> bool {
+    (left - right).abs() <= 1e-9 * left.abs().max(right.abs())
+}
+
+#[test]
+fn every_mechanism_is_tried() {
+    for kind in AttentionKind::ALL {
+        assert!(SUBJECTS.iter().any(|subject| subject.kind == kind.word()), "{} is in no line of the table", kind.word());
+    }
+}
+
+/// Products of activations with each other, and of mixing alone, at a length.
+fn mixing(model: &Model, length: u64) -> f64 {
+    let ledger = ledger(model, 1, length);
+    let mixing = ledger.ops().iter().filter(|op| op.component == Component::Attention && op.work() == Work::Mixing);
+    mixing.map(|op| op.forward.matmul_flops * op.times).sum()
+}
+
+#[test]
+fn the_products_that_mix_positions_grow_as_published() {
+    for subject in SUBJECTS {
+        let model = subject.model(2, 16);
+        let (short, long) = (mixing(&model, LONGEST / 2), mixing(&model, LONGEST));
+        let ratio = long / short;
+        let holds = match subject.growth {
+            Growth::Linear => (1.9..2.1).contains(&ratio),
+            Growth::Quadratic => (3.8..4.1).contains(&ratio),
+        };
+        assert!(holds, "{}: {ratio} for {:?}", subject.name(), subject.growth);
+    }
+}
+
+/// The same trials in every run: a failure is a failure for everybody.
+fn configuration() -> ProptestConfig {
+    ProptestConfig { cases: 200, failure_persistence: None, rng_seed: RngSeed::Fixed(20_200_608), ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(configuration())]
+
+    /// From batch 2 on: with one sequence, PyTorch copies fewer operands of some products.
+    #[test]
+    fn work_and_memory_grow_by_the_same_for_every_sequence(index in 0..SUBJECTS.len(), steps in 1_u64..=6) {
+        let subject = &SUBJECTS[index];
+        let model = subject.model(2, 8);
+        let length = subject.step * (steps + 4);
+        let [two, three, four] = [2, 3, 4].map(|sequences| sums(&ledger(&model, sequences, length)));
+        for part in 0..4 {
+            let (first, second) = (three[part] - two[part], four[part] - three[part]);
+            prop_assert!(first > 0.0 && close(first, second), "{}: {part}: {first} then {second}", subject.name());
+        }
+    }
+
+    #[test]
+    fn a_longer_sequence_takes_more_and_has_the_same_parameters(index in 0..SUBJECTS.len(), steps in 1_u64..=40, more in 1_u64..=40) {
+        let subject = &SUBJECTS[index];
+        let model = subject.model(2, 8);
+        let (short, long) = (ledger(&model, 2, subject.step * steps), ledger(&model, 2, subject.step * (steps + more)));
+        for (short, long) in sums(&short).into_iter().zip(sums(&long)) {
+            prop_assert!(short < long, "{}: {short} then {long}", subject.name());
+        }
+        prop_assert_eq!(short.parameters(), long.parameters());
+    }
+
+    #[test]
+    fn every_further_layer_adds_the_same(index in 0..SUBJECTS.len(), steps in 1_u64..=20) {
+        let subject = &SUBJECTS[index];
+        let of = |layers| {
+            let ledger = ledger(&subject.model(layers, 8), 2, subject.step * steps);
+            let [products, elementwise, traffic, kept] = sums(&ledger);
+            [products, elementwise, traffic, kept, ledger.parameters(), ledger.kept_bytes_checkpointed()]
+        };
+        let [one, two, three] = [1, 2, 3].map(of);
+        for part in 0..6 {
+            prop_assert!(two[part] > one[part], "{}: {part}: a layer adds nothing", subject.name());
+            prop_assert!(close(two[part] - one[part], three[part] - two[part]), "{}: {part}", subject.name());
+        }
+    }
+
+    #[test]
+    fn a_wider_model_takes_more(index in 0..SUBJECTS.len(), steps in 1_u64..=20, head_width in 2_u64..=8, more in 1_u64..=4) {
+        let subject = &SUBJECTS[index];
+        let of = |head_width| {
+            let ledger = ledger(&subject.model(2, 2 * head_width), 2, subject.step * steps);
+            let [products, elementwise, traffic, kept] = sums(&ledger);
+            [products, elementwise, traffic, kept, ledger.parameters()]
+        };
+        for (narrow, wide) in of(head_width).into_iter().zip(of(head_width + more)) {
+            prop_assert!(narrow < wide, "{}: {narrow} then {wide}", subject.name());
+        }
+    }
+
+    #[test]
+    fn components_sum_to_the_total_and_nothing_is_negative(index in 0..SUBJECTS.len(), steps in 1_u64..=20) {
+        let subject = &SUBJECTS[index];
+        let ledger = ledger(&subject.model(2, 8), 3, subject.step * steps);
+        for backward in [false, true] {
+            let of = |component: Component| -> Cost {
+                let ops = ledger.ops().iter().filter(|op| op.component == component);
+                ops.map(|op| if backward { op.backward() } else { op.forward } * op.times).sum()
+            };
+            let sum: Cost = Component::ALL.into_iter().map(of).sum();
+            let total = if backward { ledger.backward() } else { ledger.forward() };
+            prop_assert!(close(sum.matmul_flops, total.matmul_flops) && close(sum.bytes(), total.bytes()), "{}", subject.name());
+        }
+        for op in ledger.ops() {
+            for cost in [op.forward, op.backward()] {
+                for number in [cost.matmul_flops, cost.recomputed_flops, cost.elementwise_flops, cost.bytes_read, cost.bytes_written, cost.launches] {
+                    prop_assert!(number.is_finite() && number >= 0.0, "{}: {}: {number}", subject.name(), op.name);
+                }
+            }
+        }
+    }
+
+    /// Low-rank projections compose with every mechanism: fewer parameters and products below break-even, and never
+    /// more at any rank.
+    #[test]
+    fn low_rank_projections_never_take_more_products(index in 0..SUBJECTS.len(), rank in 1_u64..=32, steps in 1_u64..=10) {
+        let subject = &SUBJECTS[index];
+        let of = |linear: &str| {
+            let ledger = ledger(&model(&format!("{}{linear}", subject.text(2, 8))).unwrap(), 2, subject.step * steps);
+            [ledger.parameters(), sums(&ledger)[0]]
+        };
+        let (dense, low) = (of(""), of(&format!("linear.rank = {rank}")));
+        let limit = subject.model(2, 8).break_even_rank();
+        for part in 0..2 {
+            let holds = if rank < limit { low[part] < dense[part] } else { low[part] == dense[part] };
+            prop_assert!(holds, "{}: rank {rank} of {limit}: {} for {}", subject.name(), low[part], dense[part]);
+        }
+    }
+}
