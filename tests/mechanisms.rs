@@ -49,6 +49,15 @@ const SUBJECTS: &[Subject] = &[
     Subject::new("reformer", "attention.reformer = { chunk_length = 16, buckets = [32] }", 16, Growth::Linear),
     Subject::new("reformer", "attention.reformer = { chunks = 8 }", 8, Growth::Quadratic),
     Subject::new("reformer", "attention.reformer = { kind = \"local\", chunk_length = 16 }", 16, Growth::Linear),
+    Subject::new("local", "attention.local = { window = 16 }", 16, Growth::Linear),
+    Subject::new(
+        "local",
+        "attention.local = { window = 16, look_backward = 0, look_forward = 0, padding = \"always\" }",
+        16,
+        Growth::Linear,
+    ),
+    Subject::new("sliding_window", "attention.sliding_window = { window = 16 }", 1, Growth::Linear),
+    Subject::new("sliding_window", "attention.implementation = \"fused\"\nattention.sliding_window = { window = 16 }", 1, Growth::Linear),
     Subject::new("transformer_xl", "attention.transformer_xl = { memory = 16 }", 1, Growth::Quadratic),
     Subject::new("xlnet", "", 1, Growth::Quadratic),
 ];

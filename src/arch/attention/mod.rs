@@ -1,6 +1,8 @@
 //! Attention mechanisms, one file each. All share the projections in and out; between them each mixes positions its
 //! own way.
 
+mod blocks;
+
 use std::fmt::Debug;
 
 use serde::Deserialize;
@@ -147,6 +149,10 @@ mechanisms! {
     Linformer: linformer = "linformer",
     /// Queries that are their keys, sorted by hash and cut into chunks (Kitaev et al. 2020).
     Reformer: reformer = "reformer",
+    /// Blocks that see themselves and their neighbours (Liu et al. 2018).
+    Local: local = "local",
+    /// A band of positions (Beltagy et al. 2020, Jiang et al. 2023).
+    SlidingWindow: sliding_window = "sliding_window",
     /// Distances in the scores, and a memory of earlier segments (Dai et al. 2019).
     TransformerXl: transformer_xl = "transformer_xl",
     /// Transformer-XL's attention with distances on both sides (Yang et al. 2019).
@@ -169,6 +175,7 @@ pub enum Implementation {
 }
 
 /// What one attention layer works on.
+#[derive(Clone, Copy)]
 pub(super) struct Inputs {
     /// The queries' side.
     pub x: Tensor,
@@ -217,7 +224,9 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> 
         outputs: context.model.width,
         bias: attention.output_bias.unwrap_or(attention.bias),
     };
-    linear::write(tape, context, out, mixed)
+    let out = linear::write(tape, context, out, mixed);
+    let elements = tape.tokens() * context.model.width as f64;
+    if out.elements > elements { tape.expand("cut padding", out, elements) } else { out }
 }
 
 /// A projection of `x` to `heads` heads.

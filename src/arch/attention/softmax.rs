@@ -61,7 +61,7 @@ pub(super) fn core(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs, quer
 }
 
 /// Keys or values with those of the positions before, which lie in the cache: they are read there, not copied.
-fn with_cached(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tensor {
+pub(super) fn with_cached(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tensor {
     if context.cached == 0.0 {
         return x;
     }
@@ -70,7 +70,7 @@ fn with_cached(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tensor {
 }
 
 /// Keys or values of a group, repeated for each of its query heads.
-fn repeat(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tensor {
+pub(super) fn repeat(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tensor {
     let attention = context.attention;
     if attention.groups() == attention.heads || attention.implementation == Implementation::Fused {
         return x;
