@@ -69,6 +69,10 @@ pub struct Embedding {
     /// Whether a norm follows the sum of the tables.
     #[serde(default)]
     pub norm: bool,
+    /// Whether a trained vector stands before the sequence as one more position, from which a classification is made
+    /// (Dosovitskiy et al. 2021, equation 1; Long Range Arena's pooling CLS).
+    #[serde(default)]
+    pub class_token: bool,
     /// How positions are told apart.
     pub positions: Positions,
 }
@@ -289,6 +293,9 @@ pub struct Head {
     /// Classes of a classification head.
     #[serde(default)]
     pub classes: Option<u64>,
+    /// Outputs of the dense layer of a classification; the model's width where not said.
+    #[serde(default)]
+    pub inner_width: Option<u64>,
     /// Classes of a pair of segments, told from the pooled first position beside a masked language model (BERT's next
     /// sentence: 2).
     #[serde(default)]

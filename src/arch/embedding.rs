@@ -34,6 +34,10 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Tensor, ids: 
         let rows = tape.lookup("segment lookup", segments, none, width);
         x = tape.add("segment sum", x, rows);
     }
+    if embedding.class_token {
+        let token = tape.parameter(width);
+        x = tape.operation("class token", 0.0, &[x, token], tape.tokens() * width, Keeps::Nothing);
+    }
     let positions = &embedding.positions;
     match positions.kind {
         PositionKind::Learned => {

@@ -21,12 +21,13 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
                 Pooling::First => {
                     let first = tape.view(hidden, 1.0 / context.batch.length);
                     let first = if model.head.input_dropout { tape.dropout(first, rate(context)) } else { first };
-                    let pooled = dense(tape, context, "pooler", first, model.head.activation.unwrap_or(Activation::Tanh));
+                    let inner = model.head.inner_width.unwrap_or(model.width);
+                    let pooled = dense(tape, context, "pooler", first, inner, model.head.activation.unwrap_or(Activation::Tanh));
                     let pooled = tape.dropout(pooled, rate(context));
-                    classifier(tape, context, pooled, classes(context), true)
+                    classifier(tape, pooled, inner, classes(context), true)
                 }
                 Pooling::Last => {
-                    let logits = classifier(tape, context, hidden, classes(context), model.head.bias);
+                    let logits = classifier(tape, hidden, model.width, classes(context), model.head.bias);
                     tape.expand("pick last position", logits, rows * classes(context))
                 }
             };
@@ -35,13 +36,13 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
         }
         HeadKind::TokenClassification => {
             let hidden = tape.dropout(hidden, rate(context));
-            let logits = classifier(tape, context, hidden, classes(context), true);
+            let logits = classifier(tape, hidden, model.width, classes(context), true);
             let labels = tape.indices(tape.tokens());
             tape.cross_entropy(logits, tape.tokens(), classes(context), labels);
         }
         HeadKind::QuestionAnswering => {
             let hidden = tape.dropout(hidden, model.head.dropout.unwrap_or_default().value());
-            let logits = classifier(tape, context, hidden, 2.0, true);
+            let logits = classifier(tape, hidden, model.width, 2.0, true);
             for name in ["logits of starts", "logits of ends"] {
                 let logits = tape.expand(name, logits, logits.elements / 2.0);
                 let labels = tape.indices(context.batch.sequences);
@@ -49,8 +50,9 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
             }
         }
         HeadKind::Discriminator => {
-            let hidden = dense(tape, context, "discriminator layer", hidden, model.head.activation.unwrap_or(Activation::Gelu));
-            let logits = classifier(tape, context, hidden, 1.0, true);
+            let hidden =
+                dense(tape, context, "discriminator layer", hidden, model.width, model.head.activation.unwrap_or(Activation::Gelu));
+            let logits = classifier(tape, hidden, model.width, 1.0, true);
             tape.binary_cross_entropy(logits);
         }
         HeadKind::MaskedLm => {
@@ -58,7 +60,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
             language_model(tape, context, hidden, table, false);
             if let Some(classes) = model.head.sentence_classes {
                 let pooled = pool(tape, context, hidden);
-                let logits = classifier(tape, context, pooled, classes as f64, true);
+                let logits = classifier(tape, pooled, model.width, classes as f64, true);
                 let labels = tape.indices(context.batch.sequences);
                 tape.cross_entropy(logits, context.batch.sequences, classes as f64, labels);
             }
@@ -97,20 +99,19 @@ fn classes(context: &Context<'_>) -> f64 {
 /// The first position of each sequence through a linear layer and tanh (Devlin et al. 2019).
 fn pool(tape: &mut Tape, context: &Context<'_>, hidden: Tensor) -> Tensor {
     let first = tape.view(hidden, 1.0 / context.batch.length);
-    dense(tape, context, "pooler", first, Activation::Tanh)
+    dense(tape, context, "pooler", first, context.model.width, Activation::Tanh)
 }
 
-/// A linear layer of the model's width and an activation.
-fn dense(tape: &mut Tape, context: &Context<'_>, name: &'static str, x: Tensor, activation: Activation) -> Tensor {
-    let model = context.model;
-    let layer = Layer { name, group: LinearComponent::Pooler, inputs: model.hidden_width(), outputs: model.width, bias: true };
+/// A linear layer and an activation.
+fn dense(tape: &mut Tape, context: &Context<'_>, name: &'static str, x: Tensor, outputs: u64, activation: Activation) -> Tensor {
+    let layer = Layer { name, group: LinearComponent::Pooler, inputs: context.model.hidden_width(), outputs, bias: true };
     let x = linear::write(tape, context, layer, x);
     tape.activate(activation, x)
 }
 
 /// The last layer of a classification.
-fn classifier(tape: &mut Tape, context: &Context<'_>, x: Tensor, classes: f64, bias: bool) -> Tensor {
-    let width = context.model.width as f64;
+fn classifier(tape: &mut Tape, x: Tensor, width: u64, classes: f64, bias: bool) -> Tensor {
+    let width = width as f64;
     let weight = tape.matrix(width, classes);
     if bias {
         tape.parameter(classes);

@@ -106,7 +106,7 @@ impl Model {
     /// # Errors
     /// The sequence is longer than the model's positions or length projections.
     pub fn ledger(&self, batch: Batch) -> Result<Ledger, Problem> {
-        self.check_length(batch.length as u64)?;
+        self.check_length((batch.length + self.class_positions()) as u64)?;
         self.write(Tape::new(batch.element_bytes, batch.sequences * batch.length), batch, 0.0)
     }
 
@@ -116,7 +116,7 @@ impl Model {
     /// # Errors
     /// The sequence is longer than the model's parameters allow, or the model has no such cache.
     pub fn inference_ledger(&self, batch: Batch, cached: f64) -> Result<Ledger, Problem> {
-        self.check_length((batch.length + cached) as u64)?;
+        self.check_length((batch.length + cached + self.class_positions()) as u64)?;
         if cached > 0.0 && self.cache_elements().is_none() {
             return Err(Problem::new("attention.kind", "a model without a key-value cache", "a decoder of softmax attention alone"));
         }
@@ -134,9 +134,16 @@ impl Model {
         self.groups(decoder).into_iter().map(|(layers, attention, _)| Some(layers as f64 * layer(attention)?)).sum()
     }
 
+    /// Positions that stand before those of the sequence.
+    fn class_positions(&self) -> f64 {
+        f64::from(u8::from(self.embedding.class_token))
+    }
+
     fn write(&self, mut tape: Tape, batch: Batch, cached: f64) -> Result<Ledger, Problem> {
-        let context = Context { model: self, attention: &self.attention, feed_forward: &self.feed_forward, batch, cached };
         let ids = tape.indices(tape.tokens());
+        let batch = Batch { length: batch.length + self.class_positions(), ..batch };
+        tape.set_tokens(batch.sequences * batch.length);
+        let context = Context { model: self, attention: &self.attention, feed_forward: &self.feed_forward, batch, cached };
         let table = embedding::table(&mut tape, &context);
         let positions = embedding::rotary_tables(&mut tape, &context);
         let mut encoded: Option<Tensor> = None;

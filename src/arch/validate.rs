@@ -34,6 +34,7 @@ impl Model {
             ("encoder.layers", layers(&self.encoder)),
             ("decoder.layers", layers(&self.decoder)),
             ("feed_forward.width", self.feed_forward.width),
+            ("head.inner_width", self.head.inner_width.unwrap_or(1)),
             ("head.classes", self.head.classes.unwrap_or(1)),
             ("head.sentence_classes", self.head.sentence_classes.unwrap_or(1)),
         ];
@@ -208,7 +209,8 @@ impl Model {
                 LinearComponent::Attention => Some((self.width, inner)),
                 LinearComponent::FeedForward => Some((self.width, self.feed_forward.width)),
                 LinearComponent::Pooler => {
-                    matches!(self.head.kind, HeadKind::Pooler | HeadKind::Classification).then_some((self.width, self.width))
+                    let outputs = self.head.inner_width.unwrap_or(self.width);
+                    matches!(self.head.kind, HeadKind::Pooler | HeadKind::Classification).then_some((self.width, outputs))
                 }
                 LinearComponent::HeadTransform => Some((self.width, narrow)),
                 LinearComponent::Vocabulary => Some((narrow, self.embedding.vocabulary)),
