@@ -21,6 +21,13 @@ fn released_models_have_the_parameters_that_their_libraries_count() {
     assert_eq!(parameters(&["bert-base"]), 109_514_298);
     assert_eq!(parameters(&["gpt2"]), 124_439_808);
     assert_eq!(parameters(&["t5-small"]), 60_506_624);
+    assert_eq!(parameters(&["t5-base"]), 222_903_552);
+    assert_eq!(parameters(&["t5-large"]), 737_668_096);
+    assert_eq!(parameters(&["t5-3b"]), 2_851_598_336);
+    assert_eq!(parameters(&["t5-11b"]), 11_307_321_344);
+    assert_eq!(parameters(&["t5-v1.1-base"]), 247_577_856);
+    assert_eq!(parameters(&["bart-base"]), 139_420_416);
+    assert_eq!(parameters(&["bart-large"]), 406_291_456);
 }
 
 #[test]

@@ -83,9 +83,18 @@ pub struct Embedding {
 pub struct Positions {
     /// learned, axial, sinusoidal, rotary, relative_bias or none.
     pub kind: PositionKind,
-    /// The longest sequence; needed for learned positions.
+    /// Rows of the table of learned positions: the longest sequence, and those that are reserved.
     #[serde(default)]
     pub length: Option<u64>,
+    /// Rows of that table before the one of the first position (BART and RoBERTa: 2).
+    #[serde(default)]
+    pub reserved: u64,
+    /// Which row numbers are looked up; those of each sequence where rows are reserved, else fixed ones.
+    #[serde(default)]
+    pub ids: Option<PositionIds>,
+    /// Whether every layer has a relative bias of its own (UMT5), not the first for all.
+    #[serde(default)]
+    pub each_layer: bool,
     /// Rows of the table of a relative bias (T5: 32).
     #[serde(default)]
     pub buckets: Option<u64>,
@@ -98,6 +107,18 @@ pub struct Positions {
     /// Dropout rate of learned or axial positions before they join the tokens (Reformer).
     #[serde(default)]
     pub dropout: Ratio,
+}
+
+/// Which row numbers a table of learned positions is looked up by; backward needs them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PositionIds {
+    /// Numbers that the model holds beside its parameters.
+    Fixed,
+    /// Numbers made in each step, one row for all sequences.
+    Shared,
+    /// Numbers made in each step for each sequence.
+    Own,
 }
 
 /// The kinds of position information.
@@ -365,6 +386,18 @@ pub enum HeadPositions {
     /// Only those of a causal language model that have a next one, gathered first; their log probabilities are gathered
     /// by label once more (Transformer-XL, as released).
     Predicted,
+}
+
+impl Positions {
+    /// The longest sequence that the learned table has rows for.
+    pub(super) fn longest(&self) -> Option<u64> {
+        self.length.map(|length| length.saturating_sub(self.reserved))
+    }
+
+    /// Row numbers of learned positions.
+    pub(super) fn row_ids(&self) -> PositionIds {
+        self.ids.unwrap_or(if self.reserved > 0 { PositionIds::Own } else { PositionIds::Fixed })
+    }
 }
 
 fn yes() -> bool {

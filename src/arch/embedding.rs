@@ -1,7 +1,7 @@
 //! Embeddings: token, position and segment tables, summed, normalised, dropped out, widened.
 
 use super::Context;
-use super::config::{NormKind, PositionKind, Positions};
+use super::config::{NormKind, PositionIds, PositionKind, Positions};
 use crate::ledger::{Component, Keeps, Shape, Tape, Tensor};
 
 /// The token table, which a tied head uses too.
@@ -43,9 +43,13 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Tensor, ids: 
         PositionKind::Learned => {
             let table = tape.matrix(positions.length.unwrap_or_default() as f64, width);
             // Each sequence has its own dropout, so its own copy of the rows.
-            let rows = if positions.dropout.value() > 0.0 { tape.tokens() } else { context.batch.length };
-            let none = tape.constant(rows, 0.0);
-            let rows = tape.lookup("position lookup", table, none, width);
+            let own = positions.dropout.value() > 0.0 || positions.row_ids() == PositionIds::Own;
+            let rows = if own { tape.tokens() } else { context.batch.length };
+            let ids = match positions.row_ids() {
+                PositionIds::Fixed => tape.constant(rows, 0.0),
+                PositionIds::Shared | PositionIds::Own => tape.indices(rows),
+            };
+            let rows = tape.lookup("position lookup", table, ids, width);
             let rows = tape.dropout(rows, positions.dropout.value());
             x = tape.add("position sum", x, rows);
         }

@@ -85,7 +85,7 @@ impl Model {
     /// The length to look at where none is said: 512, or the longest if that is less.
     #[must_use]
     pub fn usual_length(&self) -> u64 {
-        self.embedding.positions.length.map_or(512, |length| length.min(512))
+        self.embedding.positions.longest().map_or(512, |length| length.min(512))
     }
 
     /// Width of what leaves the last stack: twice the model's where reversible layers end in two streams.

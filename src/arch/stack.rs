@@ -1,7 +1,7 @@
 //! Stacks: equal layers of attention and feed-forward network around a residual stream.
 
 use super::Context;
-use super::attention::{self, Inputs};
+use super::attention::{self, Attention, Inputs};
 use super::config::{NormKind, NormPlacement, PositionKind, Stack, Streams};
 use super::feed_forward;
 use crate::ledger::{Component, Keeps, Repeat, Tape, Tensor};
@@ -17,7 +17,9 @@ pub(super) fn write(
     causal: bool,
 ) -> Tensor {
     let model = context.model;
-    let bias = relative_bias(tape, context);
+    let positions = &model.embedding.positions;
+    let relative = positions.kind == PositionKind::RelativeBias;
+    let first_bias = (relative && !positions.each_layer).then(|| relative_bias(tape, context, &model.attention));
     let mut out = x;
     for (layers, attention, feed_forward) in model.groups(stack) {
         let context = Context { attention, feed_forward, ..*context };
@@ -26,6 +28,8 @@ pub(super) fn write(
         let repeat = Repeat { layers: layers as f64, shared: stack.shared, reversible: stack.reversible };
         out = tape.repeat(repeat, |tape| {
             let stream = tape.carry(out);
+            let own = relative && positions.each_layer;
+            let bias = if own { Some(relative_bias(tape, &context, attention)) } else { first_bias };
             let stream = sub_layer(tape, &context, Component::Attention, stream, |tape, x| {
                 attention::write(tape, &context, &Inputs { x, memory: x, rotary, bias, shared, causal })
             });
@@ -44,7 +48,7 @@ pub(super) fn write(
     let mut out = if stack.reversible { join(tape, stack.streams, out) } else { out };
     if model.norm.last.unwrap_or(model.norm.placement == NormPlacement::Pre) {
         out = norm(tape, context, out);
-        if model.embedding.positions.kind == PositionKind::RelativeBias {
+        if relative {
             // T5 drops out its stacks' outputs once more (Raffel et al. 2020, section 2.1).
             tape.component(Component::Norm);
             out = tape.dropout(out, model.dropout.value());
@@ -90,15 +94,11 @@ fn norm(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tensor {
     }
 }
 
-/// The bias of the scores by distance, which the first layer of a stack makes and all its layers add.
-fn relative_bias(tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
-    let positions = &context.model.embedding.positions;
-    if positions.kind != PositionKind::RelativeBias {
-        return None;
-    }
+/// The bias of the scores by distance, which the first layer of a stack makes for all, or each layer for itself.
+fn relative_bias(tape: &mut Tape, context: &Context<'_>, attention: &Attention) -> Tensor {
     tape.component(Component::Attention);
-    let heads = context.model.attention.heads as f64;
-    let table = tape.parameter(positions.buckets.unwrap_or_default() as f64 * heads);
+    let heads = attention.heads as f64;
+    let table = tape.parameter(context.model.embedding.positions.buckets.unwrap_or_default() as f64 * heads);
     let buckets = tape.indices(context.batch.length * context.batch.length);
-    Some(tape.lookup("relative bias lookup", table, buckets, heads))
+    tape.lookup("relative bias lookup", table, buckets, heads)
 }

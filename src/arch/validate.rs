@@ -58,6 +58,10 @@ impl Model {
         if positions.kind == PositionKind::Learned && positions.length.is_none() {
             return Err(Problem::new("embedding.positions.length", "nothing", "the rows of the learned table"));
         }
+        if positions.kind == PositionKind::Learned && positions.longest().is_some_and(|longest| longest == 0) {
+            let allowed = "fewer than the rows of the table in embedding.positions.length";
+            return Err(Problem::new("embedding.positions.reserved", positions.reserved.to_string(), allowed));
+        }
         if positions.kind == PositionKind::RelativeBias && positions.buckets.is_none() {
             return Err(Problem::new("embedding.positions.buckets", "nothing", "the rows of the bias table, such as 32"));
         }
@@ -236,14 +240,15 @@ impl Model {
         let fits = match head.kind {
             HeadKind::MaskedLm | HeadKind::Pooler | HeadKind::Discriminator => !decodes,
             HeadKind::Classification => decodes == (head.pooling == Pooling::Last) && (!decodes || self.encoder.is_none()),
-            HeadKind::TokenClassification | HeadKind::QuestionAnswering => self.encoder.is_none() || !decodes,
+            HeadKind::QuestionAnswering => true,
+            HeadKind::TokenClassification => self.encoder.is_none() || !decodes,
             HeadKind::CausalLm => decodes && self.encoder.is_none(),
             HeadKind::SequenceToSequence => decodes && self.encoder.is_some(),
             HeadKind::None => true,
         };
         if !fits {
             let allowed = match (&self.encoder, &self.decoder) {
-                (Some(_), Some(_)) => "sequence_to_sequence or none for an encoder with a decoder",
+                (Some(_), Some(_)) => "sequence_to_sequence, question_answering or none for an encoder with a decoder",
                 (None, _) => "causal_lm, classification with pooling last, token_classification or none for a decoder",
                 _ => "masked_lm, classification, token_classification, question_answering, discriminator, pooler or none for an encoder",
             };
@@ -305,7 +310,7 @@ impl Model {
             let allowed = format!("sequences of at most {grid} positions, the product of the axes");
             return Err(Problem::new("embedding.positions.shape", format!("a sequence of {length}"), allowed));
         }
-        if let (PositionKind::Learned, Some(limit)) = (positions.kind, positions.length)
+        if let (PositionKind::Learned, Some(limit)) = (positions.kind, positions.longest())
             && length > limit
         {
             let allowed =

@@ -199,6 +199,11 @@ impl<'a> Import<'a> {
 
     /// An activation function, by the name that transformers gives it (`activations.py`).
     pub(super) fn activation(&self, key: &str, default: &str) -> Result<&'static str, Diagnostic> {
+        self.known_activation(key, &self.text(key, default)?)
+    }
+
+    /// The activation function that `key` calls `name`.
+    pub(super) fn known_activation(&self, key: &str, name: &str) -> Result<&'static str, Diagnostic> {
         const KNOWN: &[(&str, &str)] = &[
             ("gelu", "gelu"),
             ("gelu_new", "gelu_new"),
@@ -210,7 +215,6 @@ impl<'a> Import<'a> {
             ("swish", "silu"),
             ("tanh", "tanh"),
         ];
-        let name = self.text(key, default)?;
         KNOWN.iter().find(|(known, _)| *known == name).map(|(_, ours)| *ours).ok_or_else(|| {
             let known: Vec<&str> = KNOWN.iter().map(|(known, _)| *known).collect();
             self.wrong(key, known.join(", "))

@@ -33,6 +33,7 @@ const ENDS: &[(&str, Task)] = &[
     ("ForMultipleChoice", Task::Choice),
     ("ForImageClassification", Task::Image),
     ("ForConditionalGeneration", Task::Generation),
+    ("MTModel", Task::Generation),
     ("EncoderModel", Task::Encoder),
     ("BaseModel", Task::Model),
     ("Model", Task::Model),

@@ -4,9 +4,11 @@
 //! What a configuration leaves out has the default of its family's configuration class. `model_type` names the family,
 //! `architectures` the head. Everything ends in the settings that a TOML file has too: no mechanism is written here.
 
+mod bart;
 mod bert;
 mod config;
 mod head;
+mod t5;
 
 use config::Import;
 
@@ -18,11 +20,22 @@ type Family = fn(&mut Import<'_>) -> Result<(), Diagnostic>;
 /// The families by `model_type`.
 const FAMILIES: &[(&str, Family)] = &[
     ("albert", bert::albert),
+    ("bart", bart::bart),
     ("bert", bert::bert),
+    ("blenderbot", bart::blenderbot),
+    ("blenderbot-small", bart::blenderbot_small),
     ("camembert", bert::roberta),
     ("distilbert", bert::distilbert),
     ("electra", bert::electra),
+    ("m2m_100", bart::m2m_100),
+    ("marian", bart::marian),
+    ("mbart", bart::mbart),
+    ("mt5", t5::mt5),
+    ("pegasus", bart::pegasus),
+    ("plbart", bart::plbart),
     ("roberta", bert::roberta),
+    ("t5", t5::t5),
+    ("umt5", t5::umt5),
     ("xlm-roberta", bert::roberta),
 ];
 
