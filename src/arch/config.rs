@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::attention::Attention;
+use super::feed_forward::FeedForward;
 use super::linear::LinearKind;
 use crate::ledger::Activation;
 use crate::source::Source;
@@ -183,36 +184,6 @@ pub struct Group {
     pub attention: Attention,
     /// The position-wise network of these layers.
     pub feed_forward: FeedForward,
-}
-
-/// The position-wise network.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FeedForward {
-    /// plain or gated.
-    #[serde(default)]
-    pub kind: FeedForwardKind,
-    /// Inner width, f.
-    pub width: u64,
-    /// Activation function.
-    pub activation: Activation,
-    /// Whether the linear layers have a bias.
-    #[serde(default = "yes")]
-    pub bias: bool,
-    /// Dropout rate after the activation.
-    #[serde(default)]
-    pub dropout: Ratio,
-}
-
-/// The kinds of feed-forward networks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FeedForwardKind {
-    /// Two linear layers with an activation between.
-    #[default]
-    Plain,
-    /// An activation of one projection gates another (Shazeer 2020).
-    Gated,
 }
 
 /// Normalisation.

@@ -16,6 +16,7 @@ mod validate;
 
 pub use attention::{Attention, AttentionKind, Implementation};
 pub use config::*;
+pub use feed_forward::{Combine, FeedForward, FeedForwardKind, Mixture};
 pub use linear::LinearKind;
 
 use crate::document::{Data, Diagnostic, Node, Problem, Table, overlay};

@@ -3,7 +3,7 @@
 use super::Context;
 use super::attention::{self, Attention, Inputs};
 use super::config::{NormKind, NormPlacement, PositionKind, Stack, Streams};
-use super::feed_forward;
+use super::feed_forward::{self, Mixture};
 use crate::ledger::{Component, Keeps, Repeat, Tape, Tensor};
 
 /// Writes a stack on `x`; with `memory`, each layer attends to it between its other two sub-layers.
@@ -21,7 +21,15 @@ pub(super) fn write(
     let relative = positions.kind == PositionKind::RelativeBias;
     let first_bias = (relative && !positions.each_layer).then(|| relative_bias(tape, context, &model.attention));
     let mut out = x;
-    for (layers, attention, feed_forward) in model.groups(stack) {
+    let groups = model.groups(stack).into_iter();
+    let parts = groups.flat_map(|(layers, attention, network)| network.of_layers(layers).into_iter().map(move |part| (part, attention)));
+    let mut balanced: Option<(Mixture, u64)> = None;
+    for ((layers, feed_forward), attention) in parts {
+        let feed_forward = feed_forward.as_ref();
+        if let Some(mixture) = feed_forward.experts().filter(|mixture| mixture.auxiliary_loss) {
+            let before = balanced.map_or(0, |(_, layers)| layers);
+            balanced = Some((mixture.clone(), before + layers));
+        }
         let context = Context { attention, feed_forward, ..*context };
         tape.component(Component::Attention);
         let shared = attention.mechanism().and_then(|mechanism| mechanism.shared(tape, &context));
@@ -42,6 +50,9 @@ pub(super) fn write(
             };
             sub_layer(tape, &context, Component::FeedForward, stream, |tape, x| feed_forward::write(tape, &context, x))
         });
+    }
+    if let Some((mixture, layers)) = balanced {
+        feed_forward::auxiliary_loss(tape, &mixture, layers);
     }
     // Each layer's output is the next one's input, counted there; the last one leaves the stack once.
     let out = tape.carry(out);

@@ -33,7 +33,6 @@ impl Model {
             ("embedding.positions.buckets", self.embedding.positions.buckets.unwrap_or(1)),
             ("encoder.layers", layers(&self.encoder)),
             ("decoder.layers", layers(&self.decoder)),
-            ("feed_forward.width", self.feed_forward.width),
             ("head.inner_width", self.head.inner_width.unwrap_or(1)),
             ("head.classes", self.head.classes.unwrap_or(1)),
             ("head.sentence_classes", self.head.sentence_classes.unwrap_or(1)),
@@ -49,7 +48,7 @@ impl Model {
         }
         check_rate("dropout", self.dropout.value())?;
         check_rate("head.dropout", self.head.dropout.unwrap_or_default().value())?;
-        check_rate("feed_forward.dropout", self.feed_forward.dropout.value())?;
+        self.feed_forward.check().map_err(|problem| problem.under("feed_forward"))?;
         check_rate("embedding.positions.dropout", self.embedding.positions.dropout.value())?;
         let positions = &self.embedding.positions;
         if positions.kind == PositionKind::Axial {
@@ -99,6 +98,7 @@ impl Model {
                 check_size(&format!("{name}.groups.{index}.layers"), group.layers)?;
                 let under = |problem: Problem| problem.under(&format!("{name}.groups.{index}.attention"));
                 self.check_attention(&group.attention, causal).map_err(under)?;
+                group.feed_forward.check().map_err(|problem| problem.under(&format!("{name}.groups.{index}.feed_forward")))?;
             }
             let sum: u64 = stack.groups.iter().map(|group| group.layers).sum();
             if !stack.groups.is_empty() && sum != stack.layers {
@@ -341,6 +341,6 @@ pub(super) fn check_size(key: &str, size: u64) -> Result<(), Problem> {
 }
 
 /// Checks that a rate of dropout leaves something.
-fn check_rate(key: &str, rate: f64) -> Result<(), Problem> {
+pub(super) fn check_rate(key: &str, rate: f64) -> Result<(), Problem> {
     if rate >= 1.0 { Err(Problem::new(key, rate.to_string(), "0 or more and below 1")) } else { Ok(()) }
 }

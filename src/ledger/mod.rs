@@ -12,7 +12,7 @@ mod tape;
 
 pub use op::{Component, Cost, Kernel, Op, Shape, Work};
 pub use primitive::{Activation, Keeps};
-pub use tape::{Repeat, Tape, Tensor};
+pub use tape::{Experts, Repeat, Tape, Tensor};
 
 use op::TensorRecord;
 
@@ -44,6 +44,12 @@ impl Ledger {
     #[must_use]
     pub fn parameters(&self) -> f64 {
         self.parameters_where(|tensor, _| tensor.elements)
+    }
+
+    /// The parameters that one position passes through: of experts, as many as it reaches.
+    #[must_use]
+    pub fn active_parameters(&self) -> f64 {
+        self.parameters_where(|tensor, parameter| tensor.elements * parameter.active)
     }
 
     /// The parameters that training changes.

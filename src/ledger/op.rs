@@ -290,6 +290,10 @@ pub(super) struct Parameter {
     pub trained: bool,
     /// Rows and columns together, if it is a matrix; else the elements.
     pub factored: f64,
+    /// Share of it that one position passes through.
+    pub active: f64,
+    /// Share of it that one pass reads.
+    pub read: f64,
 }
 
 /// A tensor as the ledger remembers it.

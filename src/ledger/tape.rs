@@ -31,6 +31,7 @@ pub struct Tape {
     split: bool,
     /// Whether a trained model is only run: no dropout, no loss, nothing kept.
     inference: bool,
+    experts: Experts,
     element_bytes: f64,
     /// Sequences times positions, the rows of every activation.
     tokens: f64,
@@ -45,6 +46,21 @@ pub struct Repeat {
     pub shared: bool,
     /// Whether backward computes their inputs from their outputs, so that none is kept (Gomez et al. 2017).
     pub reversible: bool,
+}
+
+/// Networks that are alike and share the rows of a tensor between them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Experts {
+    /// How many there are.
+    pub count: f64,
+    /// How many of them one position passes through.
+    pub active: f64,
+    /// How many of them one pass reaches.
+    pub read: f64,
+}
+
+impl Experts {
+    const ONE: Self = Self { count: 1.0, active: 1.0, read: 1.0 };
 }
 
 /// An operation before its traffic is known.
@@ -73,6 +89,7 @@ impl Tape {
             reversible: false,
             split: false,
             inference: false,
+            experts: Experts::ONE,
             element_bytes,
             tokens,
         }
@@ -144,6 +161,14 @@ impl Tape {
         result
     }
 
+    /// Writes experts once, each parameter as those of all of them side by side.
+    pub fn experts<T>(&mut self, experts: Experts, write: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.experts, experts);
+        let result = write(self);
+        self.experts = before;
+        result
+    }
+
     /// A trained matrix.
     pub fn matrix(&mut self, rows: f64, columns: f64) -> Tensor {
         let factored = rows + columns;
@@ -161,12 +186,15 @@ impl Tape {
     }
 
     fn trained(&self, factored: f64) -> Parameter {
-        Parameter { component: self.component, count: self.parameter_times, trained: true, factored }
+        let Experts { count, active, read } = self.experts;
+        let (active, read) = (active / count, read / count);
+        Parameter { component: self.component, count: self.parameter_times, trained: true, factored, active, read }
     }
 
     fn weight(&mut self, elements: f64, bytes_per_element: f64, parameter: Parameter) -> Tensor {
-        let tensor = self.tensor(elements, bytes_per_element, parameter.trained);
-        self.ledger.tensors[tensor.id].parameter = Some(parameter);
+        let copies = self.experts.count;
+        let tensor = self.tensor(copies * elements, bytes_per_element, parameter.trained);
+        self.ledger.tensors[tensor.id].parameter = Some(Parameter { factored: copies * parameter.factored, ..parameter });
         tensor
     }
 
@@ -195,6 +223,16 @@ impl Tape {
     /// A tensor without gradient and not a parameter: an index, a mask, a fixed table.
     pub fn constant(&mut self, elements: f64, bytes_per_element: f64) -> Tensor {
         self.tensor(elements, bytes_per_element, false)
+    }
+
+    /// A tensor like another one, without gradient: a noise.
+    pub fn like(&mut self, tensor: Tensor) -> Tensor {
+        self.constant(tensor.elements, self.element_bytes)
+    }
+
+    /// Counts and means in fp32, without gradient.
+    pub fn statistics(&mut self, elements: f64) -> Tensor {
+        self.constant(elements, STATISTIC_BYTES)
     }
 
     /// The same values without a gradient (`detach`, `no_grad`).
@@ -244,7 +282,10 @@ impl Tape {
     }
 
     pub(super) fn record(&mut self, draft: Draft<'_>) {
-        let bytes = |tensor: &Tensor| self.ledger.tensors[tensor.id].bytes;
+        let bytes = |tensor: &Tensor| {
+            let record = &self.ledger.tensors[tensor.id];
+            record.bytes * record.parameter.map_or(1.0, |parameter| parameter.read)
+        };
         let inputs: Vec<Input> = draft.inputs.iter().map(|t| Input { id: t.id, bytes: bytes(t), gradient: t.gradient }).collect();
         let output_bytes = bytes(&draft.output);
         // Without a gradient to compute there is nothing to keep.

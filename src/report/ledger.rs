@@ -63,6 +63,7 @@ impl<'a> Inspection<'a> {
             "precision": self.precision.word(),
             "convention": "a multiply-add is 2 FLOP; causal attention computes the full square; matmul_backward holds matmul_recomputed, what a reversible layer or a fused kernel runs again; memory with Adam, no checkpointing",
             "parameters": parameters,
+            "active_parameters": whole(self.ledger.active_parameters()),
             "flops": {
                 "matmul_forward": whole(forward.matmul_flops),
                 "matmul_backward": whole(backward.matmul_flops + backward.recomputed_flops),
@@ -130,6 +131,7 @@ impl<'a> Inspection<'a> {
             add("parameters", component.key(), count, grouped(count));
         }
         add("parameters", "total", self.ledger.parameters(), grouped(self.ledger.parameters()));
+        add("parameters", "active", self.ledger.active_parameters(), grouped(self.ledger.active_parameters()));
         for (group, backward) in [("matmul forward", false), ("matmul backward", true)] {
             for component in Component::ALL {
                 let flops = self.cost(component, backward).matmul_flops;
@@ -248,10 +250,21 @@ impl<'a> Inspection<'a> {
             + &table(head.map(String::from).to_vec(), rows, 1)
             + "A multiply-add is 2 FLOP; causal attention computes the full square. A tensor that two components keep\n\
                counts once in the total.\n"
+            + &self.active()
             + &format!("Arithmetic intensity, forward: {intensity:.1} FLOP a byte.\n\n")
             + &table(vec!["memory of a training step".into(), "".into()], memory, 1)
             + "\n"
             + &self.inference_table()
+    }
+
+    /// The parameters that one position passes through, where those are not all.
+    fn active(&self) -> String {
+        let (active, total) = (self.ledger.active_parameters(), self.ledger.parameters());
+        if active == total {
+            String::new()
+        } else {
+            format!("Active parameters, which one position passes through: {}.\n", grouped(active))
+        }
     }
 
     /// Row by row.
