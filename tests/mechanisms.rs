@@ -60,6 +60,17 @@ const SUBJECTS: &[Subject] = &[
     Subject::new("sliding_window", "attention.implementation = \"fused\"\nattention.sliding_window = { window = 16 }", 1, Growth::Linear),
     Subject::new("transformer_xl", "attention.transformer_xl = { memory = 16 }", 1, Growth::Quadratic),
     Subject::new("xlnet", "", 1, Growth::Quadratic),
+    Subject::new("synthesizer", "", 1, Growth::Quadratic),
+    Subject::new("synthesizer", "attention.synthesizer = { factors = [64, 128], dot_product = true }", 1, Growth::Quadratic),
+    Subject::new("synthesizer", "attention.synthesizer = { kind = \"random\" }", 1, Growth::Quadratic),
+    Subject::new("synthesizer", "attention.synthesizer = { kind = \"random\", rank = 8 }", 1, Growth::Quadratic),
+    Subject::new("sinkhorn", "attention.sinkhorn = { block = 16 }", 16, Growth::Quadratic),
+    Subject::new(
+        "sinkhorn",
+        "attention.sinkhorn = { block = 16, iterations = 0, sort_net = \"keys\", sorting = \"row_sums\", separate = true }",
+        16,
+        Growth::Linear,
+    ),
 ];
 
 impl Subject {

@@ -157,6 +157,10 @@ mechanisms! {
     TransformerXl: transformer_xl = "transformer_xl",
     /// Transformer-XL's attention with distances on both sides (Yang et al. 2019).
     Xlnet: xlnet = "xlnet",
+    /// Scores from each position alone, or trained patterns (Tay et al. 2021).
+    Synthesizer: synthesizer = "synthesizer",
+    /// Blocks that see themselves and one that a learned sorting puts beside them (Tay et al. 2020).
+    Sinkhorn: sinkhorn = "sinkhorn",
 }
 
 fn yes() -> bool {
