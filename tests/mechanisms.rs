@@ -64,7 +64,7 @@ const SUBJECTS: &[Subject] = &[
     Subject::new("synthesizer", "attention.synthesizer = { factors = [64, 128], dot_product = true }", 1, Growth::Quadratic),
     Subject::new("synthesizer", "attention.synthesizer = { kind = \"random\" }", 1, Growth::Quadratic),
     Subject::new("synthesizer", "attention.synthesizer = { kind = \"random\", rank = 8 }", 1, Growth::Quadratic),
-    Subject::new("sinkhorn", "attention.sinkhorn = { block = 16 }", 16, Growth::Quadratic),
+    Subject::new("sinkhorn", "attention.sinkhorn = { block = 8 }", 8, Growth::Quadratic),
     Subject::new(
         "sinkhorn",
         "attention.sinkhorn = { block = 16, iterations = 0, sort_net = \"keys\", sorting = \"row_sums\", separate = true }",

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::super::config::Model;
 use super::super::validate::check_size;
-use super::{Abilities, Attention, Context, Inputs, Mechanism, project};
+use super::{Abilities, Attention, Context, Inputs, Mechanism, blocks, project};
 use crate::document::Problem;
 use crate::ledger::{Activation, Keeps, Shape, Tape, Tensor};
 
@@ -93,7 +93,9 @@ impl Mechanism for Settings {
     }
 
     fn longest(&self, model: &Model) -> Option<(u64, &'static str)> {
-        self.most(model).map(|blocks| (blocks * self.block, "sinkhorn.blocks"))
+        // A sum over blocks takes any number of them.
+        let limit = self.most(model).filter(|_| self.sorting == Sorting::Permutation);
+        limit.map(|blocks| (blocks * self.block, "sinkhorn.blocks"))
     }
 
     fn note(&self, length: u64) -> Option<String> {
@@ -103,26 +105,30 @@ impl Mechanism for Settings {
     fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
         let heads = context.attention.heads;
         let blocks = Blocks::new(self, context);
-        let query = project(tape, context, "query projection", heads, inputs.x);
-        let key = project(tape, context, "key projection", heads, inputs.x);
-        let value = project(tape, context, "value projection", heads, inputs.x);
+        let x = blocks::pad(tape, context, inputs.x, blocks.count * blocks.length);
+        let query = project(tape, context, "query projection", heads, x);
+        let key = project(tape, context, "key projection", heads, x);
+        let value = project(tape, context, "value projection", heads, x);
         let logits = match self.sort_net {
-            SortNet::HiddenStates => self.from_hidden_states(tape, context, blocks, inputs.x),
+            SortNet::HiddenStates => self.from_hidden_states(tape, context, blocks, x),
             SortNet::Keys => self.from_keys(tape, context, blocks, key),
         };
         let order = self.order(tape, logits, blocks, inputs.causal);
-        let [query, key, value] = [query, key, value].map(|x| tape.expand("cut into blocks", x, blocks.elements()));
         let [sorted_key, sorted_value] = [key, value].map(|x| self.sort(tape, context, blocks, order, x));
-        if self.separate {
-            let own = attend(tape, context, blocks, [query, key, value], 1.0, inputs.causal);
-            let sorted = attend(tape, context, blocks, [query, sorted_key, sorted_value], 1.0, false);
-            let sum = tape.add("sum of own and sorted", own, sorted);
-            return tape.view(sum, blocks.used(context));
-        }
-        let [key, value] = [(sorted_key, key), (sorted_value, value)]
-            .map(|(sorted, own)| tape.operation("join blocks", 0.0, &[sorted, own], 2.0 * own.elements, Keeps::Nothing));
-        let out = attend(tape, context, blocks, [query, key, value], 2.0, inputs.causal);
-        tape.view(out, blocks.used(context))
+        let seen = |tape: &mut Tape, heads: [Tensor; 3], seen: f64| {
+            let mask = inputs.causal.then(|| tape.mask(blocks.count * blocks.length * seen * blocks.length));
+            blocks::attend(tape, context, heads, blocks.scores(seen), mask)
+        };
+        let out = if self.separate {
+            let own = seen(tape, [query, key, value], 1.0);
+            let sorted = seen(tape, [query, sorted_key, sorted_value], 1.0);
+            tape.add("sum of own and sorted", own, sorted)
+        } else {
+            let [key, value] = [(sorted_key, key), (sorted_value, value)]
+                .map(|(sorted, own)| tape.operation("join blocks", 0.0, &[sorted, own], 2.0 * own.elements, Keeps::Nothing));
+            seen(tape, [query, key, value], 2.0)
+        };
+        tape.view(out, context.batch.length / (blocks.count * blocks.length))
     }
 }
 
@@ -148,14 +154,9 @@ impl Blocks {
         }
     }
 
-    /// Elements of queries, keys or values.
-    fn elements(&self) -> f64 {
-        self.rows * self.count * self.length * self.head_width
-    }
-
-    /// The share of positions that are no padding.
-    fn used(&self, context: &Context<'_>) -> f64 {
-        context.batch.length / (self.count * self.length)
+    /// The sizes of the scores where a block sees `seen` blocks.
+    fn scores(&self, seen: f64) -> Shape {
+        Shape { batch: self.rows * self.count, m: self.length, n: seen * self.length, k: self.head_width }
     }
 }
 
@@ -168,7 +169,7 @@ impl Settings {
         let hidden = layer(tape, "first layer of the sort net", sums, [rows, width, width]);
         let hidden = tape.activate(Activation::Relu, hidden);
         let logits = layer(tape, "second layer of the sort net", hidden, [rows, heads * most, width]);
-        tape.view(logits, blocks.count / most)
+        self.columns(tape, logits, blocks, most)
     }
 
     fn from_keys(&self, tape: &mut Tape, context: &Context<'_>, blocks: Blocks, key: Tensor) -> Tensor {
@@ -177,7 +178,12 @@ impl Settings {
         let sums = tape.operation("sums of blocks", blocks.length, &[key], rows * blocks.head_width, Keeps::Nothing);
         let weight = tape.matrix(blocks.head_width, most);
         let logits = tape.matmul("sort net", sums, weight, Shape::product(rows, most, blocks.head_width));
-        tape.view(logits, blocks.count / most)
+        self.columns(tape, logits, blocks, most)
+    }
+
+    /// The columns of blocks that the sequence has.
+    fn columns(&self, tape: &mut Tape, logits: Tensor, blocks: Blocks, most: f64) -> Tensor {
+        if self.sorting == Sorting::Permutation { tape.view(logits, blocks.count / most) } else { logits }
     }
 
     /// Logits to a soft permutation.
@@ -215,20 +221,4 @@ fn layer(tape: &mut Tape, name: &'static str, x: Tensor, [rows, outputs, inputs]
     let weight = tape.matrix(inputs, outputs);
     tape.parameter(outputs);
     tape.matmul(name, x, weight, Shape::product(rows, outputs, inputs))
-}
-
-/// Attention of each block to the `seen` blocks beside it.
-fn attend(tape: &mut Tape, context: &Context<'_>, blocks: Blocks, heads: [Tensor; 3], seen: f64, causal: bool) -> Tensor {
-    let [query, key, value] = heads;
-    let shape = Shape { batch: blocks.rows * blocks.count, m: blocks.length, n: seen * blocks.length, k: blocks.head_width };
-    let mut scores = tape.matmul("scores", query, key, shape);
-    if context.attention.scaled {
-        scores = tape.pass("scale", scores);
-    }
-    if causal {
-        scores = tape.pass("causal mask", scores);
-    }
-    let weights = tape.softmax(scores);
-    let weights = tape.dropout(weights, context.attention.dropout.unwrap_or(context.model.dropout).value());
-    tape.matmul("weighted values", weights, value, Shape { n: shape.k, k: shape.n, ..shape })
 }

@@ -1,0 +1,98 @@
+//! The products of Long Range Arena's released code (Tay et al. 2021, arXiv 2011.04006), by mechanism: what a layer
+//! multiplies besides its projections and its position-wise network, per sequence.
+
+mod common;
+
+use common::{ledger, model};
+use lowcarb::arch::Model;
+use lowcarb::ledger::Component;
+
+/// Width, inner width of the attention, heads, layers and longest sequence with its class token.
+const WIDTH: f64 = 256.0;
+const HEADS: f64 = 4.0;
+const LAYERS: f64 = 4.0;
+const LONGEST: f64 = 4001.0;
+
+fn arena(settings: &str) -> Model {
+    model(&format!("use = \"lra-text-transformer\"\n{settings}")).unwrap()
+}
+
+/// Products of the attention of one layer, forward, in a sequence of `length` positions with its class token.
+fn products(model: &Model, sequences: u64, length: u64) -> f64 {
+    let ledger = ledger(model, sequences, length - 1);
+    let attention = ledger.ops().iter().filter(|op| op.component == Component::Attention);
+    attention.map(|op| op.forward.matmul_flops * op.times).sum::<f64>() / LAYERS
+}
+
+/// Parameters of one layer more than those of softmax attention.
+fn more_parameters(model: &Model) -> f64 {
+    (ledger(model, 1, 1000).parameters() - ledger(&arena("name = \"softmax\""), 1, 1000).parameters()) / LAYERS
+}
+
+#[test]
+fn synthesizer_as_it_runs_adds_a_random_pattern_to_dot_products() {
+    let model = arena("attention.kind = \"synthesizer\"\nattention.synthesizer = { kind = \"random\", dot_product = true }");
+    for length in [1000, 4000] {
+        let n = length as f64;
+        assert_eq!(products(&model, 1, length), 8.0 * n * WIDTH * WIDTH + 4.0 * n * n * WIDTH);
+    }
+    assert_eq!(more_parameters(&model), HEADS * LONGEST * LONGEST);
+}
+
+#[test]
+fn synthesizer_as_declared_makes_a_factorised_pattern_once_a_step() {
+    let model = arena("attention.kind = \"synthesizer\"\nattention.synthesizer = { kind = \"random\", rank = 32 }");
+    for (sequences, length) in [(1, 1000), (2, 4000)] {
+        let (b, n) = (sequences as f64, length as f64);
+        let once = 2.0 * HEADS * n * n * 32.0;
+        assert_eq!(products(&model, sequences, length), b * (4.0 * n * WIDTH * WIDTH + 2.0 * n * n * WIDTH) + once);
+    }
+    assert_eq!(more_parameters(&model), 2.0 * HEADS * LONGEST * 32.0 - 2.0 * WIDTH * WIDTH);
+}
+
+#[test]
+fn a_dense_synthesizer_has_one_second_layer_for_all_heads() {
+    let model = arena("attention.kind = \"synthesizer\"\nattention.synthesizer = { shared_heads = true }");
+    for length in [1000, 4001] {
+        let n = length as f64;
+        let pattern = 2.0 * n * WIDTH * WIDTH + 2.0 * n * WIDTH * LONGEST;
+        assert_eq!(products(&model, 1, length), 4.0 * n * WIDTH * WIDTH + pattern + 2.0 * n * n * WIDTH);
+    }
+    assert_eq!(more_parameters(&model), WIDTH / HEADS * LONGEST - WIDTH * WIDTH);
+}
+
+#[test]
+fn sinkhorn_sums_blocks_and_has_two_softmaxes() {
+    let model = arena(
+        "embedding.class_token = false\nattention.kind = \"sinkhorn\"\n\
+         attention.sinkhorn = { block = 50, iterations = 0, sort_net = \"keys\", sorting = \"row_sums\", separate = true, blocks = 25 }",
+    );
+    for length in [1000, 4000] {
+        let n = length as f64;
+        let sort_net = 2.0 * (n / 50.0) * 25.0 * WIDTH;
+        assert_eq!(products(&model, 1, length + 1), 8.0 * n * WIDTH * WIDTH + 8.0 * n * 50.0 * WIDTH + sort_net);
+    }
+    assert_eq!(more_parameters(&model), 25.0 * WIDTH / HEADS - WIDTH / LAYERS);
+}
+
+#[test]
+fn linformer_has_one_projection_of_keys_and_values_a_layer() {
+    let model = arena("attention.kind = \"linformer\"\nattention.linformer = { projected_length = 16, sharing = \"key_value\" }");
+    for length in [1000, 4000] {
+        let n = length as f64;
+        assert_eq!(products(&model, 1, length), 8.0 * n * WIDTH * WIDTH + 8.0 * n * 16.0 * WIDTH);
+    }
+    assert_eq!(more_parameters(&model), LONGEST * 16.0);
+}
+
+/// Ten chunks whatever the length; queries are keys, no output projection; two buckets' rotations a hash and position.
+#[test]
+fn reformer_has_ten_chunks_and_stays_quadratic() {
+    let model = arena("attention.kind = \"reformer\"\nattention.reformer = { chunks = 10, buckets = [10], output_projection = false }");
+    for length in [1000, 4000] {
+        let n = length as f64;
+        let hash = 2.0 * n * WIDTH * 5.0;
+        assert_eq!(products(&model, 1, length), 4.0 * n * WIDTH * WIDTH + 8.0 * n * n * WIDTH / 10.0 + hash);
+    }
+    assert_eq!(more_parameters(&model), -2.0 * WIDTH * WIDTH);
+}
