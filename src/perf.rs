@@ -6,7 +6,7 @@
 //! needs to launch it. Energy is idle power over the whole time, and joules per FLOP and per byte; if their mean
 //! exceeds the power limit, the clock falls and the step stretches until it does not.
 
-use crate::ledger::Kernel;
+use crate::ledger::{Kernel, Work};
 use crate::units::{Bytes, Flops, Joules, Seconds, Watts};
 
 /// The work of one training step on one accelerator, summed into rows that share a shape.
@@ -29,6 +29,7 @@ struct Row {
     times: f64,
     flops: f64,
     bytes: f64,
+    gathers: bool,
 }
 
 impl StepWork {
@@ -38,9 +39,11 @@ impl StepWork {
         let mut rows: Vec<Row> = Vec::new();
         for kernel in kernels {
             let times = kernel.times * micro_batches;
-            match rows.iter_mut().find(|row| row.flops == kernel.matmul_flops && row.bytes == kernel.bytes) {
+            let gathers = kernel.work == Work::Gather;
+            let alike = |row: &&mut Row| row.flops == kernel.matmul_flops && row.bytes == kernel.bytes && row.gathers == gathers;
+            match rows.iter_mut().find(alike) {
                 Some(row) => row.times += times,
-                None => rows.push(Row { times, flops: kernel.matmul_flops, bytes: kernel.bytes }),
+                None => rows.push(Row { times, flops: kernel.matmul_flops, bytes: kernel.bytes, gathers }),
             }
         }
         let totals = rows.iter().fold((0.0, 0.0), |sum, row| (sum.0 + row.times * row.flops, sum.1 + row.times * row.bytes));
@@ -69,10 +72,14 @@ pub struct Rates {
     pub saturation: f64,
     /// Achieved memory bandwidth, B/s.
     pub bandwidth: f64,
+    /// The same of kernels that gather rows, B/s.
+    pub gather_bandwidth: f64,
     /// Time of a launch, s.
     pub launch: f64,
     /// Least time of a layer in an eager framework, s; 0 in a compiled one.
     pub host_floor: f64,
+    /// Time of a step that no kernel explains, s: input, dispatch, the framework's own work between steps.
+    pub step_overhead: f64,
     /// Achieved bandwidth of the narrowest link of the ring at large messages, B/s.
     pub link: f64,
     /// Message that reaches half of it, bytes.
@@ -117,7 +124,7 @@ pub fn step_time(work: &StepWork, rates: &Rates) -> StepTime {
     let (mut compute, mut memory, mut launches) = (0.0, 0.0, 0.0);
     for row in &work.rows {
         let products = if row.flops > 0.0 { row.flops * per_flop + rates.saturation } else { 0.0 };
-        let traffic = row.bytes * per_byte;
+        let traffic = row.bytes / if row.gathers { rates.gather_bandwidth } else { rates.bandwidth };
         if products >= traffic {
             compute += row.times * products;
         } else {
@@ -126,7 +133,7 @@ pub fn step_time(work: &StepWork, rates: &Rates) -> StepTime {
         launches += row.times;
     }
     let launch = launches * rates.launch;
-    let host = (work.layer_runs * rates.host_floor - compute - memory - launch).max(0.0);
+    let host = (work.layer_runs * rates.host_floor - compute - memory - launch).max(0.0) + rates.step_overhead;
     StepTime {
         compute: Seconds::new(compute),
         memory: Seconds::new(memory),
@@ -176,7 +183,7 @@ pub fn step_energy(work: &StepWork, time: Seconds, rates: &Rates, power: &PowerR
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{Component, Work};
+    use crate::ledger::Component;
     use proptest::prelude::*;
 
     fn rates() -> Rates {
@@ -184,8 +191,10 @@ mod tests {
             matmul: 100e12,
             saturation: 8e-6,
             bandwidth: 1e12,
+            gather_bandwidth: 0.5e12,
             launch: 4e-6,
             host_floor: 0.0,
+            step_overhead: 0.0,
             link: 100e9,
             half_message: 10e6,
             hop: 1e-5,

@@ -61,9 +61,11 @@ struct TimeModel {
     bandwidth: Handle,
     matmul_efficiency: Handle,
     memory_efficiency: Handle,
+    gather_efficiency: Handle,
     saturation: Handle,
     launch: Handle,
     host_floor: Option<Handle>,
+    step_overhead: Option<Handle>,
     link: Option<Handle>,
     network: Option<Handle>,
     collective_efficiency: Handle,
@@ -391,6 +393,8 @@ impl TimeModel {
         });
         let host_floor = (framework == Framework::Eager)
             .then(|| inputs.add("device: host floor of a layer", "s", &case.parameter(&parameters.host.floor_per_layer)));
+        let step_overhead = parameters.host.overhead_per_step.as_ref();
+        let step_overhead = step_overhead.map(|overhead| inputs.add("host: overhead of a step", "s", &case.parameter(overhead)));
         Some(Self {
             phases: case.phases.iter().map(|phase| (phase.work.clone(), phase.steps)).collect(),
             peak: inputs.add("device: peak", "FLOP/s", &case.device_value(peak, device.peak.source.as_deref())),
@@ -401,9 +405,11 @@ impl TimeModel {
             ),
             matmul_efficiency: inputs.add(efficiency_name, "", &case.parameter(&efficiency)),
             memory_efficiency: inputs.add("device: efficiency of memory", "", &case.parameter(&parameters.memory.efficiency)),
+            gather_efficiency: inputs.add("device: efficiency of gathers", "", &case.parameter(&parameters.memory.gather_efficiency)),
             saturation: inputs.add("device: saturation time of a product", "s", &case.parameter(&parameters.matmul.saturation_time)),
             launch: inputs.add("device: launch", "s", &case.parameter(&parameters.launch.overhead)),
             host_floor,
+            step_overhead,
             link: link.as_ref().map(|link| inputs.add("device: link", "B/s", link)),
             network: node_network
                 .map(|network| inputs.add("node: network", "B/s", &case.node_value(&network.bandwidth_one_way, network.source.as_deref()))),
@@ -422,8 +428,10 @@ impl TimeModel {
             matmul: self.peak.of(row) * self.matmul_efficiency.of(row),
             saturation: self.saturation.of(row),
             bandwidth: self.bandwidth.of(row) * self.memory_efficiency.of(row),
+            gather_bandwidth: self.bandwidth.of(row) * self.gather_efficiency.of(row),
             launch: self.launch.of(row),
             host_floor: self.host_floor.map_or(0.0, |floor| floor.of(row)),
+            step_overhead: self.step_overhead.map_or(0.0, |overhead| overhead.of(row)),
             link: narrowest * self.collective_efficiency.of(row),
             half_message: if narrowest.is_finite() { self.half_message.of(row) } else { 0.0 },
             hop: self.hop.map_or(0.0, |hop| hop.of(row)),

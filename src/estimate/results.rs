@@ -101,6 +101,8 @@ pub struct PhaseResult {
     pub linear_share: f64,
     /// Share of the step in products that mix positions.
     pub mixing_share: f64,
+    /// Share of the step in kernels that gather or sort rows.
+    pub gather_share: f64,
     /// Share of the step in element-wise kernels.
     pub elementwise_share: f64,
     /// Executed FLOPs of products in a step of one accelerator.
@@ -422,7 +424,8 @@ impl PhaseResult {
         };
         let share = |kind: Work| {
             let work = StepWork::new(kernels.iter().filter(|kernel| kernel.work == kind).copied(), phase.accumulation);
-            step_time(&work, rates).total() / step.total()
+            let time = step_time(&work, rates);
+            (time.compute + time.memory + time.launch) / step.total()
         };
         Self {
             sequence_length: phase.sequence_length,
@@ -431,6 +434,7 @@ impl PhaseResult {
             step,
             linear_share: share(Work::Linear),
             mixing_share: share(Work::Mixing),
+            gather_share: share(Work::Gather),
             elementwise_share: share(Work::Elementwise),
             flops: phase.work.flops().value(),
             bytes: phase.work.bytes().value(),

@@ -218,9 +218,10 @@ impl Performance {
     pub fn findings(&self) -> Vec<Finding> {
         let mut check = Checker::new(&self.sources);
         let shares = [
-            ("matmul.efficiency", &self.matmul.efficiency, 0.01),
-            ("matmul.efficiency_fp32", &self.matmul.efficiency_fp32, 0.01),
-            ("memory.efficiency", &self.memory.efficiency, 0.01),
+            ("matmul.efficiency", &self.matmul.efficiency, 0.001),
+            ("matmul.efficiency_fp32", &self.matmul.efficiency_fp32, 0.001),
+            ("memory.efficiency", &self.memory.efficiency, 0.001),
+            ("memory.gather_efficiency", &self.memory.gather_efficiency, 0.001),
             ("collective.efficiency", &self.collective.efficiency, 0.01),
             ("collective.overlap", &self.collective.overlap, 0.0),
             ("power.compute_bound", &self.power.compute_bound, 0.0),
@@ -231,13 +232,14 @@ impl Performance {
         for (key, share, low) in shares {
             check.value(key, Some(share), None, low, 1.0);
         }
-        for (key, time) in [
-            ("matmul.saturation_time", &self.matmul.saturation_time),
-            ("launch.overhead", &self.launch.overhead),
-            ("host.floor_per_layer", &self.host.floor_per_layer),
-            ("collective.latency", &self.collective.latency),
+        for (key, time, high) in [
+            ("matmul.saturation_time", Some(&self.matmul.saturation_time), 0.1),
+            ("launch.overhead", Some(&self.launch.overhead), 0.1),
+            ("host.floor_per_layer", Some(&self.host.floor_per_layer), 0.1),
+            ("host.overhead_per_step", self.host.overhead_per_step.as_ref(), 3600.0),
+            ("collective.latency", Some(&self.collective.latency), 0.1),
         ] {
-            check.value(key, Some(time), None, 0.0, 0.1);
+            check.value(key, time, None, 0.0, high);
         }
         check.value("collective.half_message", Some(&self.collective.half_message), None, 0.0, 1e10);
         check.value("memory_overhead.context", Some(&self.memory_overhead.context), None, 0.0, 1e10);

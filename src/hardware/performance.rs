@@ -58,6 +58,8 @@ pub struct Matmul {
 pub struct MemoryEfficiency {
     /// Share of the bandwidth that element-wise kernels reach.
     pub efficiency: Estimate<Ratio>,
+    /// The same of kernels that gather rows or sort them.
+    pub gather_efficiency: Estimate<Ratio>,
 }
 
 /// Kernel launches.
@@ -74,6 +76,9 @@ pub struct Launch {
 pub struct Host {
     /// Least time of a layer, forward and backward, of one micro-batch in an eager framework.
     pub floor_per_layer: Estimate<Seconds>,
+    /// Time of a step that no kernel explains: input, dispatch, the framework's own work. None where not known.
+    #[serde(default)]
+    pub overhead_per_step: Option<Estimate<Seconds>>,
 }
 
 /// Collectives: bandwidth = link x efficiency x S / (S + half_message), S the bytes.

@@ -131,6 +131,8 @@ pub(super) enum Rule {
     FusedAttention,
     /// Element-wise: as many FLOPs as forward (the convention of ELECTRA's `flops_computation.py`), one kernel.
     Elementwise,
+    /// Rows picked by an index, or sorted by one: backward puts gradients back where they are from.
+    Gather,
 }
 
 /// An input of an operation: how large, and whether a gradient flows into it.
@@ -206,10 +208,10 @@ impl Op {
                 bytes_written: gradients,
                 launches: 2.0,
             },
-            Rule::Elementwise => Cost {
+            Rule::Elementwise | Rule::Gather => Cost {
                 elementwise_flops: self.forward.elementwise_flops,
                 bytes_read: self.output_bytes + self.kept_bytes,
-                bytes_written: gradients,
+                bytes_written: if self.rule == Rule::Gather { self.output_bytes } else { gradients },
                 launches: 1.0,
                 ..Cost::default()
             },
@@ -220,6 +222,7 @@ impl Op {
     #[must_use]
     pub fn work(&self) -> Work {
         match (self.shape, self.trained) {
+            (None, _) if self.rule == Rule::Gather => Work::Gather,
             (None, _) => Work::Elementwise,
             (Some(_), true) => Work::Linear,
             (Some(_), false) => Work::Mixing,
@@ -259,6 +262,8 @@ pub enum Work {
     Linear,
     /// A product of two activations: the mixing of positions.
     Mixing,
+    /// Rows picked by an index or sorted by one: memory traffic at places that data decide.
+    Gather,
     /// Everything else.
     Elementwise,
 }

@@ -52,17 +52,27 @@ impl Tape {
         keeps: &[Tensor],
         formula: &'static str,
     ) {
+        let elementwise_flops = per_element * output.elements;
+        let rule = Rule::Elementwise;
+        self.record(Draft { name, formula, rule, inputs, output, keeps, matmul_flops: 0.0, elementwise_flops, shape: None });
+    }
+
+    /// Rows of `from` at `indices`, or `from` sorted by them, as `elements` of output; keeps the indices alone. What a
+    /// gather moves goes to places that data decide, so a time model may take it to be slower than a copy.
+    pub fn gather(&mut self, name: &'static str, from: Tensor, indices: Tensor, elements: f64) -> Tensor {
+        let output = self.made_of(&[from], elements);
         self.record(Draft {
             name,
-            formula,
-            rule: Rule::Elementwise,
-            inputs,
+            formula: TRAFFIC,
+            rule: Rule::Gather,
+            inputs: &[from, indices],
             output,
-            keeps,
+            keeps: &[indices],
             matmul_flops: 0.0,
-            elementwise_flops: per_element * output.elements,
+            elementwise_flops: 0.0,
             shape: None,
         });
+        output
     }
 
     /// An element-wise operation, a reduction, a gather or a copy: `per_element` FLOPs for each of the `elements` of its
@@ -189,11 +199,7 @@ impl Tape {
 
     /// Rows of a table picked by `indices`; keeps the indices.
     pub fn lookup(&mut self, name: &'static str, table: Tensor, indices: Tensor, width: f64) -> Tensor {
-        let output = self.made_of(&[table], indices.elements * width);
-        // Only the rows picked are read, so the traffic is the output's, not the table's.
-        let rows = self.made_of(&[table], output.elements);
-        self.pointwise(name, 0.0, &[rows, indices], output, &[indices], TRAFFIC);
-        output
+        self.gather(name, table, indices, indices.elements * width)
     }
 
     /// The quotient of two tensors; keeps both, as far as the other one's gradient needs them.

@@ -301,7 +301,11 @@ impl Tape {
         let forward = Cost {
             matmul_flops: draft.matmul_flops,
             elementwise_flops: draft.elementwise_flops,
-            bytes_read: inputs.iter().map(|input| input.bytes).sum(),
+            // Of what it picks from, a gather reads what it writes.
+            bytes_read: inputs
+                .iter()
+                .map(|input| if draft.rule == Rule::Gather { input.bytes.min(output_bytes) } else { input.bytes })
+                .sum(),
             bytes_written: output_bytes + made,
             launches: 1.0,
             ..Cost::default()

@@ -150,6 +150,7 @@ fn case(case: &CaseResult) -> Value {
             "host_s": phase.step.host.value(),
             "linear_share": phase.linear_share,
             "mixing_share": phase.mixing_share,
+            "gather_share": phase.gather_share,
             "elementwise_share": phase.elementwise_share,
             "executed_matmul_flops": phase.flops,
             "bytes_moved": phase.bytes,

@@ -162,6 +162,7 @@ impl Report<'_> {
             "step",
             "linear",
             "attention\nmap",
+            "gathers",
             "element-\nwise",
             "optimizer",
             "exchange",
@@ -169,7 +170,7 @@ impl Report<'_> {
         ];
         let mut out = table(head.map(String::from).to_vec(), rows, 1);
         out += &wrap(
-            "Modelled at central values: linear layers, products that mix positions, and element-wise kernels with their launches; \
+            "Modelled at central values: linear layers, products that mix positions, rows that are gathered or sorted, and element-wise kernels, with their launches; \
              what is bound by memory does not shrink with the rank.",
             WIDTH,
             "",
@@ -344,6 +345,7 @@ fn phase_row(case: &CaseResult, phase: &PhaseResult) -> Vec<String> {
         total.to_string(),
         of(phase.linear_share),
         of(phase.mixing_share),
+        of(phase.gather_share),
         of(phase.elementwise_share),
         share(phase.step.optimizer),
         share(phase.step.exchange),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::config::SETTINGS;
 use super::sections::Sections;
 use crate::arch::Model;
-use crate::document::{Data, Diagnostic, Kind, Node, Problem, Resolver};
+use crate::document::{Data, Diagnostic, Kind, Node, Problem, Resolver, overlay};
 use crate::hardware::{Accelerator, NodeProfile, Performance, Precision, class_of};
 use crate::inference::Inference;
 use crate::numeric::{Distribution, Estimate};
@@ -159,12 +159,12 @@ impl Case {
             accelerator = section(resolver, Kind::Accelerator, "hardware.accelerator", hardware.remove("accelerator"), Accelerator::read)?;
             around = section(resolver, Kind::Node, "hardware.node", hardware.remove("node"), NodeProfile::read)?;
         }
+        let performance = performance(resolver, table.remove("performance"), &whole)?;
         let sections: Sections = node.read()?;
         let accelerators = sections.hardware.accelerators;
         if accelerators == 0 || accelerators > 10_000_000 {
             return Err(place(Problem::new("hardware.accelerators", accelerators.to_string(), "1 to 10000000")));
         }
-        let performance = Performance::read(&resolver.data("hardware_profiles/class_defaults.toml", &whole.origin)?)?;
         let anchor = sections.anchor.map(|anchor| anchor.resolve(accelerators, &sources, own_anchor)).transpose().map_err(place)?;
         let mut phases = Vec::new();
         if let Some(training) = &sections.training {
@@ -241,6 +241,19 @@ impl Case {
             quality,
         })
     }
+}
+
+/// The parameters of the time and power model: class defaults, and over them what the scenario says, with its sources.
+fn performance(resolver: &mut Resolver<'_>, own: Option<Node>, whole: &Node) -> Result<Performance, Diagnostic> {
+    let defaults = resolver.data("hardware_profiles/class_defaults.toml", &whole.origin)?;
+    let Some(own) = own else { return Performance::read(&defaults) };
+    let mut node = overlay::overlay(defaults, own);
+    if let (Data::Table(table), Some(sources)) = (&mut node.data, whole.find("sources"))
+        && let Some(known) = table.remove("sources")
+    {
+        table.insert("sources", overlay::overlay(known, sources.clone()));
+    }
+    Performance::read(&node).map_err(|error| error.under("performance"))
 }
 
 /// A section that names a document, resolved and read.

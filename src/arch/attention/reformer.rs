@@ -205,7 +205,7 @@ impl Settings {
             let mut gather = |x: Tensor| {
                 let repeated = tape.expand("repeat for hash rounds", x, rows * chunks.head_width);
                 let padded = chunks.count * chunks.length * chunks.head_width;
-                tape.operation("gather by bucket", 0.0, &[repeated, order], padded, Keeps::These(&[repeated, order]))
+                tape.gather("gather by bucket", repeated, order, padded)
             };
             query = gather(query);
             value = gather(value);
