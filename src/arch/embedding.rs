@@ -47,8 +47,10 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Tensor, ids: 
             let rows = if own { tape.tokens() } else { context.batch.length };
             let ids = match positions.row_ids() {
                 PositionIds::Fixed => tape.constant(rows, 0.0),
-                PositionIds::Shared | PositionIds::Own => tape.indices(rows),
+                PositionIds::Shared => tape.indices(context.batch.length),
+                PositionIds::Own => tape.indices(rows),
             };
+            let ids = tape.view(ids, rows / ids.elements);
             let rows = tape.lookup("position lookup", table, ids, width);
             let rows = tape.dropout(rows, positions.dropout.value());
             x = tape.add("position sum", x, rows);

@@ -27,7 +27,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
                     classifier(tape, pooled, inner, classes(context), true)
                 }
                 Pooling::Last => {
-                    let logits = classifier(tape, hidden, model.width, classes(context), model.head.bias);
+                    let logits = classifier(tape, hidden, model.hidden_width(), classes(context), model.head.bias);
                     tape.expand("pick last position", logits, rows * classes(context))
                 }
             };
@@ -36,13 +36,13 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
         }
         HeadKind::TokenClassification => {
             let hidden = tape.dropout(hidden, rate(context));
-            let logits = classifier(tape, hidden, model.width, classes(context), true);
+            let logits = classifier(tape, hidden, model.hidden_width(), classes(context), true);
             let labels = tape.indices(tape.tokens());
             tape.cross_entropy(logits, tape.tokens(), classes(context), labels);
         }
         HeadKind::QuestionAnswering => {
             let hidden = tape.dropout(hidden, model.head.dropout.unwrap_or_default().value());
-            let logits = classifier(tape, hidden, model.width, 2.0, true);
+            let logits = classifier(tape, hidden, model.hidden_width(), 2.0, true);
             for name in ["logits of starts", "logits of ends"] {
                 let logits = tape.expand(name, logits, logits.elements / 2.0);
                 let labels = tape.indices(context.batch.sequences);

@@ -90,6 +90,9 @@ impl Mechanism for Settings {
             Some(shared) => tape.view(shared, rows * context.model.width as f64 / shared.elements),
             None => distances(tape, context, rows),
         };
+        // Without dropout all sequences have the same distances, which every layer's einsum repeats for each.
+        let same = context.model.dropout.value() == 0.0 && batch.sequences > 1.0;
+        let distances = if same { tape.pass("repeat distances", distances) } else { distances };
         let distances = project(tape, context, "distance projection", attention.heads, distances);
         let shape = scores_shape(context, keys);
         let [u, v] = [vector(tape, context), vector(tape, context)];

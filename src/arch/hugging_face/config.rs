@@ -182,6 +182,11 @@ impl<'a> Import<'a> {
         }
     }
 
+    /// Whether the value is one whole number, where a list may stand.
+    pub(super) fn single(&self, key: &str) -> bool {
+        self.find(key).is_some_and(|node| matches!(node.data, Data::Integer(_)))
+    }
+
     /// A list of whole numbers.
     pub(super) fn sizes(&self, key: &str, default: &[u64]) -> Result<Vec<u64>, Diagnostic> {
         let Some(node) = self.find(key) else { return Ok(default.to_vec()) };
@@ -251,6 +256,11 @@ impl<'a> Import<'a> {
         });
         let model = std::mem::replace(&mut self.model, Node { data: Data::Boolean(false), origin });
         self.model = overlay::overlay(model, node);
+    }
+
+    /// A value of the model that comes from no single key.
+    pub(super) fn leaf(&self, data: Data) -> Node {
+        Node { data, origin: self.config.origin.clone() }
     }
 
     /// A table from dotted paths, for a group of layers.

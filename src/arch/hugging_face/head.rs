@@ -30,6 +30,7 @@ const ENDS: &[(&str, Task)] = &[
     ("ForSequenceClassification", Task::Sequence),
     ("ForTokenClassification", Task::Tokens),
     ("ForQuestionAnswering", Task::Answer),
+    ("ForQuestionAnsweringSimple", Task::Answer),
     ("ForMultipleChoice", Task::Choice),
     ("ForImageClassification", Task::Image),
     ("ForConditionalGeneration", Task::Generation),

@@ -8,7 +8,9 @@ mod bart;
 mod bert;
 mod config;
 mod head;
+mod reformer;
 mod t5;
+mod transformer_xl;
 
 use config::Import;
 
@@ -33,10 +35,13 @@ const FAMILIES: &[(&str, Family)] = &[
     ("mt5", t5::mt5),
     ("pegasus", bart::pegasus),
     ("plbart", bart::plbart),
+    ("reformer", reformer::reformer),
     ("roberta", bert::roberta),
     ("t5", t5::t5),
+    ("transfo-xl", transformer_xl::transfo_xl),
     ("umt5", t5::umt5),
     ("xlm-roberta", bert::roberta),
+    ("xlnet", transformer_xl::xlnet),
 ];
 
 /// Turns a `config.json` into a model document.
