@@ -59,6 +59,9 @@ pub struct Model {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Embedding {
+    /// tokens or vectors.
+    #[serde(default)]
+    pub kind: EmbeddingKind,
     /// Rows of the token table, V.
     pub vocabulary: u64,
     /// Columns of the tables where they differ from the model's width (ALBERT).
@@ -76,6 +79,17 @@ pub struct Embedding {
     pub class_token: bool,
     /// How positions are told apart.
     pub positions: Positions,
+}
+
+/// What a model reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EmbeddingKind {
+    /// Tokens, which a table turns into vectors.
+    #[default]
+    Tokens,
+    /// Vectors of the model's width, as they are.
+    Vectors,
 }
 
 /// How positions are told apart.
@@ -102,9 +116,13 @@ pub struct Positions {
     /// Rows of each table of axial positions; their product is the longest sequence.
     #[serde(default)]
     pub shape: Vec<u64>,
-    /// Columns of each table of axial positions, which sum to the width.
+    /// Columns of each table of axial positions, which sum to the width; where not said, every table has all of them and
+    /// the tables are summed.
     #[serde(default)]
     pub widths: Vec<u64>,
+    /// Whether rotary tables are made in each step for all layers, or cut from a fixed table and spread in each layer.
+    #[serde(default)]
+    pub tables: RotaryTables,
     /// Dropout rate of learned or axial positions before they join the tokens (Reformer).
     #[serde(default)]
     pub dropout: Ratio,
@@ -120,6 +138,17 @@ pub enum PositionIds {
     Shared,
     /// Numbers made in each step for each sequence.
     Own,
+}
+
+/// Where the sines and cosines of rotary positions come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RotaryTables {
+    /// Made in each step, once for all layers.
+    #[default]
+    Step,
+    /// Held beside the parameters, and spread over the width of a head in each layer anew.
+    Layer,
 }
 
 /// The kinds of position information.
@@ -273,6 +302,9 @@ pub struct Head {
     /// Whether the decoder's output is scaled before a tied vocabulary projection (T5).
     #[serde(default)]
     pub scaled: bool,
+    /// cross_entropy or mean.
+    #[serde(default)]
+    pub loss: Loss,
     /// Which positions reach the vocabulary projection.
     #[serde(default)]
     pub positions: HeadPositions,
@@ -308,6 +340,17 @@ impl Head {
     pub(super) fn transforms(&self) -> bool {
         self.transform.unwrap_or(self.kind == HeadKind::MaskedLm)
     }
+}
+
+/// What becomes of the logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// Cross entropy with labels.
+    #[default]
+    CrossEntropy,
+    /// Their mean, which keeps nothing: a module measured without labels.
+    Mean,
 }
 
 /// What a classification looks at.

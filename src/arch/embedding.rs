@@ -1,33 +1,41 @@
 //! Embeddings: token, position and segment tables, summed, normalised, dropped out, widened.
 
 use super::Context;
-use super::config::{NormKind, PositionIds, PositionKind, Positions};
+use super::config::{EmbeddingKind, NormKind, PositionIds, PositionKind, Positions, RotaryTables};
 use crate::ledger::{Component, Keeps, Shape, Tape, Tensor};
 
-/// The token table, which a tied head uses too.
-pub(super) fn table(tape: &mut Tape, context: &Context<'_>) -> Tensor {
+/// The token table, which a tied head uses too; none where vectors are read.
+pub(super) fn table(tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
     tape.component(Component::Embedding);
     let embedding = &context.model.embedding;
-    tape.matrix(embedding.vocabulary as f64, embedding.width.unwrap_or(context.model.width) as f64)
+    let width = embedding.width.unwrap_or(context.model.width);
+    (embedding.kind == EmbeddingKind::Tokens).then(|| tape.matrix(embedding.vocabulary as f64, width as f64))
 }
 
 /// The sines and cosines that rotary positions share over all layers.
 pub(super) fn rotary_tables(tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
-    (context.model.embedding.positions.kind == PositionKind::Rotary).then(|| {
+    let positions = &context.model.embedding.positions;
+    (positions.kind == PositionKind::Rotary).then(|| {
         tape.component(Component::Attention);
         let head_width = context.model.attention.head_width(context.model.width) as f64;
+        if positions.tables == RotaryTables::Layer {
+            return tape.buffer(context.batch.length * head_width);
+        }
         let (positions, frequencies) = (tape.constant(context.batch.length, 4.0), tape.constant(head_width / 2.0, 4.0));
         tape.matmul("rotary angles", positions, frequencies, Shape::product(context.batch.length, head_width / 2.0, 1.0));
         tape.constant(2.0 * context.batch.length * head_width, context.batch.element_bytes)
     })
 }
 
-/// Writes the embedding of `ids` into hidden states.
-pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Tensor, ids: Tensor) -> Tensor {
+/// Writes the embedding of `ids` into hidden states; without a table, what is read has their width already.
+pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Option<Tensor>, ids: Tensor) -> Tensor {
     tape.component(Component::Embedding);
     let (model, embedding) = (context.model, &context.model.embedding);
     let width = embedding.width.unwrap_or(model.width) as f64;
-    let mut x = tape.lookup("token lookup", table, ids, width);
+    let mut x = match table {
+        Some(table) => tape.lookup("token lookup", table, ids, width),
+        None => tape.constant(tape.tokens() * width, context.batch.element_bytes),
+    };
     if embedding.segments > 0 {
         let segments = tape.parameter(embedding.segments as f64 * width);
         let none = tape.constant(tape.tokens(), 0.0);
@@ -78,11 +86,11 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Tensor, ids: 
     tape.matmul("embedding projection", x, weight, Shape::product(tape.tokens(), model.width as f64, width))
 }
 
-/// Axial positions: a table for each axis, every row repeated along the other axes, side by side. Dropout takes whole
-/// rows of all axes but the first, so that its mask has one number for each.
+/// Axial positions: a table for each axis, every row repeated along the other axes, side by side or summed. Dropout takes
+/// whole rows of all axes but the first, so that its mask has one number for each.
 fn axial(tape: &mut Tape, context: &Context<'_>, positions: &Positions, width: f64) -> Tensor {
-    let tables: Vec<Tensor> =
-        positions.shape.iter().zip(&positions.widths).map(|(rows, columns)| tape.matrix(*rows as f64, *columns as f64)).collect();
+    let columns = |axis: usize| positions.widths.get(axis).map_or(width, |columns| *columns as f64);
+    let tables: Vec<Tensor> = positions.shape.iter().enumerate().map(|(axis, rows)| tape.matrix(*rows as f64, columns(axis))).collect();
     let rows = tape.operation("axial positions", 0.0, &tables, tape.tokens() * width, Keeps::Nothing);
     if positions.dropout.value() == 0.0 {
         return rows;

@@ -1,13 +1,13 @@
 //! Heads: from hidden states to a loss.
 
 use super::Context;
-use super::config::{HeadKind, HeadPositions, LinearComponent, Pooling};
+use super::config::{HeadKind, HeadPositions, LinearComponent, Loss, Pooling};
 use super::linear::{self, Layer};
-use crate::ledger::{Activation, Component, Shape, Tape, Tensor};
+use crate::ledger::{Activation, Component, Keeps, Shape, Tape, Tensor};
 
 /// Writes the head on `hidden`. `table` is the token table, which a tied vocabulary projection is. With `shifted`,
 /// position i predicts token i + 1.
-pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Tensor, shifted: bool) {
+pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Option<Tensor>, shifted: bool) {
     tape.component(Component::Head);
     let model = context.model;
     match model.head.kind {
@@ -73,7 +73,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
 }
 
 /// The transform, where there is one, and the vocabulary projection.
-fn language_model(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Tensor, shifted: bool) {
+fn language_model(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Option<Tensor>, shifted: bool) {
     let model = context.model;
     let inputs = model.hidden_width();
     if !model.head.transforms() {
@@ -132,7 +132,7 @@ fn masked(tape: &mut Tape, context: &Context<'_>, hidden: Tensor) -> Tensor {
 }
 
 /// The vocabulary projection and its cross entropy.
-fn vocabulary(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Tensor, width: u64, shifted: bool) {
+fn vocabulary(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Option<Tensor>, width: u64, shifted: bool) {
     let model = context.model;
     let classes = model.embedding.vocabulary;
     let predicted = model.head.positions == HeadPositions::Predicted;
@@ -144,7 +144,8 @@ fn vocabulary(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Ten
     let rows = hidden.elements / width as f64;
     let layer =
         Layer { name: "vocabulary projection", group: LinearComponent::Vocabulary, inputs: width, outputs: classes, bias: model.head.bias };
-    let logits = if model.head.tied && model.linear.rank_of(&layer).is_none() {
+    let tied = table.filter(|_| model.head.tied && model.linear.rank_of(&layer).is_none());
+    let logits = if let Some(table) = tied {
         if model.head.bias {
             tape.parameter(classes as f64);
         }
@@ -152,6 +153,12 @@ fn vocabulary(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Ten
     } else {
         linear::write(tape, context, layer, hidden)
     };
+    if model.head.loss == Loss::Mean {
+        if !tape.is_inference() {
+            tape.operation("mean of logits", 1.0, &[logits], 1.0, Keeps::Nothing);
+        }
+        return;
+    }
     let positions = if shifted && !predicted { rows - context.batch.sequences } else { rows };
     let labels = tape.indices(positions);
     if predicted {

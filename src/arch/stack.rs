@@ -92,7 +92,8 @@ fn sub_layer(
     let x = if pre { norm(tape, context, stream) } else { stream };
     let out = write(tape, x);
     tape.component(component);
-    let out = tape.dropout(out, model.dropout.value());
+    let own = context.feed_forward.output_dropout.filter(|_| component == Component::FeedForward);
+    let out = tape.dropout(out, own.unwrap_or(model.dropout).value());
     let sum = tape.add("residual", stream, out);
     if pre { sum } else { norm(tape, context, sum) }
 }

@@ -1,7 +1,7 @@
 //! Whether a model holds together.
 
 use super::attention::{Attention, Implementation};
-use super::config::{HeadKind, HeadPositions, LinearComponent, Model, Pooling, PositionKind, Streams};
+use super::config::{EmbeddingKind, HeadKind, HeadPositions, LinearComponent, Loss, Model, Pooling, PositionKind, Streams};
 use super::linear::{LinearKind, break_even};
 use crate::document::Problem;
 
@@ -78,8 +78,9 @@ impl Model {
         }
         check_size("embedding.positions.shape", shape.iter().fold(1, |product: u64, rows| product.saturating_mul(*rows)))?;
         let width = self.embedding.width.unwrap_or(self.width);
-        if widths.len() != shape.len() || widths.iter().sum::<u64>() != width {
-            let allowed = format!("one width for each of the {} axes, which sum to {width}", shape.len());
+        if !widths.is_empty() && (widths.len() != shape.len() || widths.iter().sum::<u64>() != width) {
+            let allowed =
+                format!("one width for each of the {} axes, which sum to {width}, or none for tables that are summed", shape.len());
             return Err(Problem::new("embedding.positions.widths", format!("{widths:?}"), allowed));
         }
         Ok(())
@@ -134,7 +135,11 @@ impl Model {
             return Err(Problem::new(word, "nothing", format!("a table with the settings of {word}")));
         };
         let abilities = mechanism.abilities();
-        let inside = matches!(self.embedding.positions.kind, PositionKind::Rotary | PositionKind::RelativeBias);
+        let inside = match self.embedding.positions.kind {
+            PositionKind::Rotary => !abilities.rotary,
+            PositionKind::RelativeBias => true,
+            _ => false,
+        };
         let wanted = [
             ("kind", causal && !abilities.causal, "in a decoder", "a mechanism that hides later positions, such as softmax"),
             (
@@ -256,6 +261,13 @@ impl Model {
         }
         if matches!(head.kind, HeadKind::Classification | HeadKind::TokenClassification) && head.classes.is_none() {
             return Err(Problem::new("head.classes", "nothing", "the number of classes"));
+        }
+        let vocabulary = matches!(head.kind, HeadKind::MaskedLm | HeadKind::CausalLm | HeadKind::SequenceToSequence);
+        if head.loss == Loss::Mean && !vocabulary {
+            return Err(Problem::new("head.loss", "mean", "cross_entropy, or a head with a vocabulary projection"));
+        }
+        if head.tied && vocabulary && self.embedding.kind == EmbeddingKind::Vectors {
+            return Err(Problem::new("head.tied", "true with an embedding of kind vectors", "false: there is no token table"));
         }
         if head.positions == HeadPositions::Masked {
             let share = head.masked_share.map_or(0.0, crate::units::Ratio::value);

@@ -92,7 +92,7 @@ impl Ledger {
     fn kept(&self, filter: impl Fn(&Op) -> bool) -> impl Iterator<Item = &TensorRecord> {
         let mut seen = vec![false; self.tensors.len()];
         self.ops.iter().filter(|op| filter(op)).for_each(|op| op.keeps.iter().for_each(|id| seen[*id] = true));
-        self.tensors.iter().zip(seen).filter(|(tensor, seen)| *seen && tensor.parameter.is_none()).map(|(tensor, _)| tensor)
+        self.tensors.iter().zip(seen).filter(|(tensor, seen)| *seen && tensor.made()).map(|(tensor, _)| tensor)
     }
 
     /// Bytes that training keeps for backward in one step.
@@ -115,7 +115,7 @@ impl Ledger {
         self.ops.iter().for_each(|op| op.keeps.iter().for_each(|id| seen[*id] = true));
         let one = |tensor: &TensorRecord, kept: bool| {
             let inputs = if tensor.layer_input { tensor.times } else { 0.0 };
-            let alive = match (kept && tensor.parameter.is_none(), tensor.layer) {
+            let alive = match (kept && tensor.made(), tensor.layer) {
                 (false, _) => 0.0,
                 (true, true) => f64::from(u8::from(!tensor.layer_input)),
                 (true, false) => tensor.times,
@@ -138,7 +138,7 @@ impl Ledger {
         }
         let mut change = vec![0.0; self.ops.len() + 1];
         for (tensor, (first, last)) in self.tensors.iter().zip(life).filter_map(|(tensor, life)| life.map(|life| (tensor, life))) {
-            if tensor.parameter.is_none() {
+            if tensor.made() {
                 change[first] += tensor.bytes;
                 change[last + 1] -= tensor.bytes;
             }

@@ -309,6 +309,8 @@ pub(super) struct TensorRecord {
     /// Copies of it in one forward pass: one a layer.
     pub times: f64,
     pub parameter: Option<Parameter>,
+    /// Whether it is a fixed table beside the parameters.
+    pub buffer: bool,
     /// The operation that made it.
     pub maker: Option<usize>,
     /// Whether it belongs to a repeated layer.
@@ -319,4 +321,11 @@ pub(super) struct TensorRecord {
     pub layer_input: bool,
     /// Whether tensor parallelism splits it: it lies between the first and the last linear layer of a sub-layer.
     pub split: bool,
+}
+
+impl TensorRecord {
+    /// Whether a step makes it: it is no parameter and no fixed table.
+    pub fn made(&self) -> bool {
+        self.parameter.is_none() && !self.buffer
+    }
 }

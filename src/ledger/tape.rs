@@ -235,6 +235,13 @@ impl Tape {
         self.constant(elements, STATISTIC_BYTES)
     }
 
+    /// A fixed table that lies beside the parameters for the whole of training, so that no step makes it or keeps it.
+    pub fn buffer(&mut self, elements: f64) -> Tensor {
+        let tensor = self.constant(elements, self.element_bytes);
+        self.ledger.tensors[tensor.id].buffer = true;
+        tensor
+    }
+
     /// The same values without a gradient (`detach`, `no_grad`).
     #[must_use]
     pub fn detached(&self, tensor: Tensor) -> Tensor {
@@ -249,6 +256,7 @@ impl Tape {
             times: self.times,
             parameter: None,
             maker: None,
+            buffer: false,
             layer: self.layer,
             reversible: self.reversible,
             layer_input: false,

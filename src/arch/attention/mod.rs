@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use serde::Deserialize;
 
 use super::Context;
-use super::config::{LinearComponent, Model, PositionKind};
+use super::config::{LinearComponent, Model, PositionKind, RotaryTables};
 use super::linear::{self, Layer};
 use crate::document::Problem;
 use crate::ledger::{Component, Tape, Tensor};
@@ -57,6 +57,8 @@ pub(super) struct Abilities {
     pub causal: bool,
     /// Rotary positions or a relative bias reach its scores.
     pub positions: bool,
+    /// Rotary positions reach its queries and keys, where a relative bias has no scores to reach.
+    pub rotary: bool,
     /// Fewer key and value heads than query heads.
     pub grouped_heads: bool,
     /// Queries, keys and values from one matrix.
@@ -253,9 +255,11 @@ fn queries_keys_values(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) 
     let query = project(tape, context, "query projection", heads, inputs.x);
     let key = project(tape, context, "key projection", groups, inputs.memory);
     let value = project(tape, context, "value projection", groups, inputs.memory);
-    let rotate = |tape: &mut Tape, x: Tensor| match inputs.rotary {
-        Some(table) if context.model.embedding.positions.kind == PositionKind::Rotary => tape.rotate(x, table),
-        _ => x,
-    };
+    let positions = &context.model.embedding.positions;
+    let rotary = inputs.rotary.filter(|_| positions.kind == PositionKind::Rotary).map(|tables| match positions.tables {
+        RotaryTables::Step => tables,
+        RotaryTables::Layer => tape.expand("spread rotary tables", tables, 2.0 * tables.elements),
+    });
+    let rotate = |tape: &mut Tape, x: Tensor| rotary.map_or(x, |tables| tape.rotate(x, tables));
     [rotate(tape, query), rotate(tape, key), value]
 }

@@ -16,7 +16,7 @@ pub struct Settings {}
 
 impl Mechanism for Settings {
     fn abilities(&self) -> Abilities {
-        Abilities { causal: true, positions: true, grouped_heads: true, fused_projection: true, fused_kernel: true, cache: true }
+        Abilities { causal: true, positions: true, rotary: true, grouped_heads: true, fused_projection: true, fused_kernel: true, cache: true }
     }
 
     fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {

@@ -34,6 +34,9 @@ pub struct FeedForward {
     /// Dropout rate after the activation.
     #[serde(default)]
     pub dropout: Ratio,
+    /// Dropout rate of its output; the model's where not said.
+    #[serde(default)]
+    pub output_dropout: Option<Ratio>,
     /// Settings of a mixture.
     #[serde(default)]
     pub mixture: Option<Mixture>,
@@ -61,6 +64,7 @@ impl FeedForward {
     pub(super) fn check(&self) -> Result<(), Problem> {
         super::validate::check_size("width", self.width)?;
         super::validate::check_rate("dropout", self.dropout.value())?;
+        super::validate::check_rate("output_dropout", self.output_dropout.unwrap_or_default().value())?;
         match (&self.mixture, self.kind) {
             (None, FeedForwardKind::Mixture) => Err(Problem::new("mixture", "nothing", "a table with the settings of mixture")),
             (Some(mixture), FeedForwardKind::Mixture) => mixture.check().map_err(|problem| problem.under("mixture")),
