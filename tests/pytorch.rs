@@ -23,3 +23,12 @@ fn every_recorded_module_is_matched() {
     let cases: usize = validations.iter().map(|validation| validation.checks.len() / 4).sum();
     assert!(cases >= 224, "only {cases} cases");
 }
+
+#[test]
+fn published_peaks_of_attention_are_matched() {
+    let validation = validate::attention(&Store::embedded()).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(validation.checks.len(), 21);
+    for check in &validation.checks {
+        assert!(check.holds, "{}: {} for {}", check.case, check.predicted, check.recorded);
+    }
+}

@@ -31,7 +31,8 @@ enum ValidateFormat {
 impl Validate {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
         let store = Store::standard();
-        let validations = validate::modules(&store, &store.data_files("measurements/pytorch"))?;
+        let mut validations = validate::modules(&store, &store.data_files("measurements/pytorch"))?;
+        validations.push(validate::attention(&store)?);
         print(&match (self.format, self.rows) {
             (ValidateFormat::Json, _) => validation::json(&validations),
             (ValidateFormat::Table, true) => validation::rows(&validations),

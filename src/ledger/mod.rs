@@ -6,12 +6,15 @@
 //! Conventions: a multiply-add counts as 2 FLOP; matrix products are counted apart from element-wise work; model FLOPs
 //! (what a step needs) apart from executed ones (with recomputation).
 
+mod liveness;
 mod op;
 mod primitive;
+mod rerun;
 mod tape;
 
 pub use op::{Component, Cost, Kernel, Op, Shape, Work};
 pub use primitive::{Activation, Keeps};
+pub use rerun::Rerun;
 pub use tape::{Experts, Repeat, Tape, Tensor};
 
 use op::TensorRecord;
@@ -101,28 +104,11 @@ impl Ledger {
         self.kept_bytes_where(|_| true)
     }
 
-    /// Bytes that one reversible layer keeps while backward runs it again: alive for a moment, on top of what is kept.
-    #[must_use]
-    pub fn rerun_bytes(&self) -> f64 {
-        self.kept(|_| true).filter(|tensor| tensor.reversible).map(|tensor| tensor.bytes).sum()
-    }
-
     /// Bytes kept when every layer keeps its input alone and runs again in backward (full checkpointing, Chen et al.
     /// 2016): the inputs of all layers, what one layer keeps while it runs again, and what stands outside layers.
     #[must_use]
     pub fn kept_bytes_checkpointed(&self) -> f64 {
-        let mut seen = vec![false; self.tensors.len()];
-        self.ops.iter().for_each(|op| op.keeps.iter().for_each(|id| seen[*id] = true));
-        let one = |tensor: &TensorRecord, kept: bool| {
-            let inputs = if tensor.layer_input { tensor.times } else { 0.0 };
-            let alive = match (kept && tensor.made(), tensor.layer) {
-                (false, _) => 0.0,
-                (true, true) => f64::from(u8::from(!tensor.layer_input)),
-                (true, false) => tensor.times,
-            };
-            tensor.bytes * (inputs + alive)
-        };
-        self.tensors.iter().zip(seen).map(|(tensor, kept)| one(tensor, kept)).sum()
+        self.held_bytes(Rerun::Layers) + self.rerun_bytes(Rerun::Layers)
     }
 
     /// Bytes of the tensors that are alive at once when nothing is kept for backward: from the operation that makes one,

@@ -133,12 +133,15 @@ pub(super) enum Rule {
     Elementwise,
     /// Rows picked by an index, or sorted by one: backward puts gradients back where they are from.
     Gather,
+    /// Softmax: element-wise, and backward first multiplies the gradient with the output.
+    Softmax,
 }
 
 /// An input of an operation: how large, and whether a gradient flows into it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Input {
     pub id: usize,
+    pub elements: f64,
     pub bytes: f64,
     pub gradient: bool,
 }
@@ -166,6 +169,11 @@ pub struct Op {
     pub(super) trained: bool,
     pub(super) rule: Rule,
     pub(super) inputs: Vec<Input>,
+    /// Whether it lies between the first and the last linear layer of a sub-layer.
+    pub(super) split: bool,
+    /// The stack of equal layers that it belongs to, 0 for none.
+    pub(super) region: usize,
+    pub(super) output: usize,
     pub(super) output_bytes: f64,
     pub(super) kept_bytes: f64,
     pub(super) keeps: Vec<usize>,
@@ -208,7 +216,7 @@ impl Op {
                 bytes_written: gradients,
                 launches: 2.0,
             },
-            Rule::Elementwise | Rule::Gather => Cost {
+            Rule::Elementwise | Rule::Gather | Rule::Softmax => Cost {
                 elementwise_flops: self.forward.elementwise_flops,
                 bytes_read: self.output_bytes + self.kept_bytes,
                 bytes_written: if self.rule == Rule::Gather { self.output_bytes } else { gradients },
@@ -216,6 +224,27 @@ impl Op {
                 ..Cost::default()
             },
         }
+    }
+
+    /// Bytes that backward needs for a moment beside gradients and what is kept: PyTorch's softmax multiplies gradient and
+    /// output first; FlashAttention sums the queries' gradient in fp32 and takes one more statistic a row (Dao 2023,
+    /// algorithm 2).
+    pub(super) fn scratch_bytes(&self) -> f64 {
+        match self.rule {
+            Rule::Softmax => self.output_bytes,
+            Rule::FusedAttention => {
+                let query = self.inputs.first().map_or(0.0, |query| 4.0 * query.elements);
+                query + self.forward.bytes_written - self.output_bytes
+            }
+            Rule::Product | Rule::Elementwise | Rule::Gather => 0.0,
+        }
+    }
+
+    /// Whether it belongs to the core of attention, which selective checkpointing runs again: what lies between the
+    /// projections in and out and has no trained matrix (Korthikanti et al. 2022, section 5).
+    #[must_use]
+    pub fn is_attention_core(&self) -> bool {
+        self.layer && self.split && !self.trained && self.component == Component::Attention
     }
 
     /// What kind of work it does.
@@ -313,6 +342,12 @@ pub(super) struct TensorRecord {
     pub buffer: bool,
     /// The operation that made it.
     pub maker: Option<usize>,
+    /// The tensor whose values it has under another count.
+    pub carried: Option<usize>,
+    /// Whether it is an input that lives, as its gradient does, from before the pass to after it.
+    pub leaf: bool,
+    /// The stack of equal layers that it belongs to, 0 for none.
+    pub region: usize,
     /// Whether it belongs to a repeated layer.
     pub layer: bool,
     /// Whether that layer is reversible.

@@ -128,7 +128,17 @@ impl Tape {
     /// Softmax over the last dimension; keeps its output.
     pub fn softmax(&mut self, input: Tensor) -> Tensor {
         let output = self.made_of(&[input], input.elements);
-        self.pointwise("softmax", 5.0, &[input], output, &[output], COUNTED);
+        self.record(Draft {
+            name: "softmax",
+            formula: COUNTED,
+            rule: Rule::Softmax,
+            inputs: &[input],
+            output,
+            keeps: &[output],
+            matmul_flops: 0.0,
+            elementwise_flops: 5.0 * output.elements,
+            shape: None,
+        });
         output
     }
 

@@ -29,6 +29,8 @@ pub struct Tape {
     layer: bool,
     reversible: bool,
     split: bool,
+    /// Stacks of equal layers so far, and the one that is written.
+    regions: (usize, usize),
     /// Whether a trained model is only run: no dropout, no loss, nothing kept.
     inference: bool,
     experts: Experts,
@@ -88,6 +90,7 @@ impl Tape {
             layer: false,
             reversible: false,
             split: false,
+            regions: (0, 0),
             inference: false,
             experts: Experts::ONE,
             element_bytes,
@@ -136,12 +139,15 @@ impl Tape {
     /// Writes equal layers once.
     pub fn repeat<T>(&mut self, repeat: Repeat, write: impl FnOnce(&mut Self) -> T) -> T {
         let before = (self.times, self.parameter_times, self.layer, self.reversible);
+        let region = self.regions.1;
+        self.regions = (self.regions.0 + 1, self.regions.0 + 1);
         self.layer = true;
         self.reversible |= repeat.reversible;
         self.times *= repeat.layers;
         self.parameter_times *= if repeat.shared { 1.0 } else { repeat.layers };
         let result = write(self);
         (self.times, self.parameter_times, self.layer, self.reversible) = before;
+        self.regions.1 = region;
         result
     }
 
@@ -201,7 +207,15 @@ impl Tape {
     /// The same values under another count: what a layer receives from the one before, or what leaves a stack.
     pub fn carry(&mut self, from: Tensor) -> Tensor {
         let tensor = self.activation(from.elements);
-        self.ledger.tensors[tensor.id].layer_input = self.layer;
+        let record = &mut self.ledger.tensors[tensor.id];
+        (record.layer_input, record.carried) = (self.layer, Some(from.id));
+        tensor
+    }
+
+    /// An input that gradients flow to, which lives with its gradient from before the pass to after it.
+    pub fn leaf(&mut self, elements: f64) -> Tensor {
+        let tensor = self.activation(elements);
+        self.ledger.tensors[tensor.id].leaf = true;
         tensor
     }
 
@@ -257,6 +271,9 @@ impl Tape {
             parameter: None,
             maker: None,
             buffer: false,
+            carried: None,
+            leaf: false,
+            region: self.regions.1,
             layer: self.layer,
             reversible: self.reversible,
             layer_input: false,
@@ -294,7 +311,8 @@ impl Tape {
             let record = &self.ledger.tensors[tensor.id];
             record.bytes * record.parameter.map_or(1.0, |parameter| parameter.read)
         };
-        let inputs: Vec<Input> = draft.inputs.iter().map(|t| Input { id: t.id, bytes: bytes(t), gradient: t.gradient }).collect();
+        let inputs: Vec<Input> =
+            draft.inputs.iter().map(|t| Input { id: t.id, elements: t.elements, bytes: bytes(t), gradient: t.gradient }).collect();
         let output_bytes = bytes(&draft.output);
         // Without a gradient to compute there is nothing to keep.
         let differentiable = inputs.iter().any(|input| input.gradient);
@@ -331,6 +349,9 @@ impl Tape {
             trained: draft.inputs.iter().any(|input| self.ledger.tensors[input.id].parameter.is_some()),
             rule: draft.rule,
             inputs,
+            split: self.split,
+            region: self.regions.1,
+            output: draft.output.id,
             output_bytes,
             kept_bytes,
             keeps: keeps.iter().map(|tensor| tensor.id).collect(),

@@ -1,10 +1,12 @@
-//! The model against what was recorded or published: ledgers against real modules.
+//! The model against what was recorded or published: ledgers against real modules, memory against published tables.
 //!
 //! Everything ends as [`Check`]s in a [`Validation`]: a figure of the model beside the recorded one, and the bar for
 //! their difference.
 
+mod attention;
 mod modules;
 
+pub use attention::attention;
 pub use modules::{Explanation, Recording};
 
 use crate::document::{Diagnostic, Library, Origin, Resolver};
