@@ -70,6 +70,9 @@ pub struct Embedding {
     /// Rows of the segment table, 0 for none.
     #[serde(default)]
     pub segments: u64,
+    /// Which row numbers of the segment table are looked up: fixed ones where not said.
+    #[serde(default)]
+    pub segment_ids: Option<PositionIds>,
     /// Whether a norm follows the sum of the tables.
     #[serde(default)]
     pub norm: bool,
@@ -128,7 +131,7 @@ pub struct Positions {
     pub dropout: Ratio,
 }
 
-/// Which row numbers a table of learned positions is looked up by; backward needs them.
+/// Which row numbers a table of positions or segments is looked up by; backward needs them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PositionIds {

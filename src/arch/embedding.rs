@@ -38,8 +38,8 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Option<Tensor
     };
     if embedding.segments > 0 {
         let segments = tape.parameter(embedding.segments as f64 * width);
-        let none = tape.constant(tape.tokens(), 0.0);
-        let rows = tape.lookup("segment lookup", segments, none, width);
+        let ids = row_ids(tape, context, embedding.segment_ids.unwrap_or(PositionIds::Fixed), tape.tokens());
+        let rows = tape.lookup("segment lookup", segments, ids, width);
         x = tape.add("segment sum", x, rows);
     }
     if embedding.class_token {
@@ -53,12 +53,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Option<Tensor
             // Each sequence has its own dropout, so its own copy of the rows.
             let own = positions.dropout.value() > 0.0 || positions.row_ids() == PositionIds::Own;
             let rows = if own { tape.tokens() } else { context.batch.length };
-            let ids = match positions.row_ids() {
-                PositionIds::Fixed => tape.constant(rows, 0.0),
-                PositionIds::Shared => tape.indices(context.batch.length),
-                PositionIds::Own => tape.indices(rows),
-            };
-            let ids = tape.view(ids, rows / ids.elements);
+            let ids = row_ids(tape, context, positions.row_ids(), rows);
             let rows = tape.lookup("position lookup", table, ids, width);
             let rows = tape.dropout(rows, positions.dropout.value());
             x = tape.add("position sum", x, rows);
@@ -84,6 +79,16 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Option<Tensor
     let weight = tape.matrix(width, model.width as f64);
     tape.parameter(model.width as f64);
     tape.matmul("embedding projection", x, weight, Shape::product(tape.tokens(), model.width as f64, width))
+}
+
+/// The numbers of the rows that a table is looked up by; fixed ones take no memory of a step.
+fn row_ids(tape: &mut Tape, context: &Context<'_>, ids: PositionIds, rows: f64) -> Tensor {
+    let ids = match ids {
+        PositionIds::Fixed => tape.constant(rows, 0.0),
+        PositionIds::Shared => tape.indices(context.batch.length),
+        PositionIds::Own => tape.indices(rows),
+    };
+    tape.view(ids, rows / ids.elements)
 }
 
 /// Axial positions: a table for each axis, every row repeated along the other axes, side by side or summed. Dropout takes

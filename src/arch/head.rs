@@ -10,16 +10,18 @@ use crate::ledger::{Activation, Component, Keeps, Shape, Tape, Tensor};
 pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Option<Tensor>, shifted: bool) {
     tape.component(Component::Head);
     let model = context.model;
+    let padded = hidden;
+    let hidden = cut(tape, context, padded);
     match model.head.kind {
         HeadKind::None => {}
         HeadKind::Pooler => {
-            pool(tape, context, hidden);
+            pool(tape, context, padded);
         }
         HeadKind::Classification => {
             let rows = context.batch.sequences;
             let logits = match model.head.pooling {
                 Pooling::First => {
-                    let first = tape.view(hidden, 1.0 / context.batch.length);
+                    let first = first(tape, context, hidden);
                     let first = if model.head.input_dropout { tape.dropout(first, rate(context)) } else { first };
                     let inner = model.head.inner_width.unwrap_or(model.width);
                     let pooled = dense(tape, context, "pooler", first, inner, model.head.activation.unwrap_or(Activation::Tanh));
@@ -59,7 +61,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
             let hidden = masked(tape, context, hidden);
             language_model(tape, context, hidden, table, false);
             if let Some(classes) = model.head.sentence_classes {
-                let pooled = pool(tape, context, hidden);
+                let pooled = pool(tape, context, padded);
                 let logits = classifier(tape, pooled, model.width, classes as f64, true);
                 let labels = tape.indices(context.batch.sequences);
                 tape.cross_entropy(logits, context.batch.sequences, classes as f64, labels);
@@ -69,6 +71,23 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
             let hidden = if model.head.scaled { tape.pass("output scale", hidden) } else { hidden };
             language_model(tape, context, hidden, table, shifted);
         }
+    }
+}
+
+/// Hidden states without the positions that only fill up whole blocks: a copy, unless they are the end of one sequence.
+fn cut(tape: &mut Tape, context: &Context<'_>, hidden: Tensor) -> Tensor {
+    let elements = tape.tokens() * context.model.hidden_width() as f64;
+    let looks_at_first = match context.model.head.kind {
+        HeadKind::None | HeadKind::Pooler => true,
+        HeadKind::Classification => context.model.head.pooling == Pooling::First,
+        _ => false,
+    };
+    if hidden.elements <= elements || looks_at_first {
+        hidden
+    } else if context.batch.sequences == 1.0 {
+        tape.view(hidden, elements / hidden.elements)
+    } else {
+        tape.expand("cut padding", hidden, elements)
     }
 }
 
@@ -96,9 +115,14 @@ fn classes(context: &Context<'_>) -> f64 {
     context.model.head.classes.unwrap_or_default() as f64
 }
 
+/// The first position of each sequence.
+fn first(tape: &mut Tape, context: &Context<'_>, hidden: Tensor) -> Tensor {
+    tape.view(hidden, context.batch.sequences * context.model.hidden_width() as f64 / hidden.elements)
+}
+
 /// The first position of each sequence through a linear layer and tanh (Devlin et al. 2019).
 fn pool(tape: &mut Tape, context: &Context<'_>, hidden: Tensor) -> Tensor {
-    let first = tape.view(hidden, 1.0 / context.batch.length);
+    let first = first(tape, context, hidden);
     dense(tape, context, "pooler", first, context.model.width, Activation::Tanh)
 }
 

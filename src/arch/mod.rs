@@ -140,9 +140,18 @@ impl Model {
         f64::from(u8::from(self.embedding.class_token))
     }
 
+    /// The length that sequences of `length` are filled up to, because a mechanism works on whole blocks.
+    fn padded_length(&self, length: f64) -> f64 {
+        let stacks = [&self.encoder, &self.decoder].into_iter().flatten();
+        let attentions = stacks.flat_map(|stack| self.groups(stack)).filter_map(|(_, attention, _)| attention.mechanism());
+        attentions.map(|mechanism| mechanism.padded_length(length as u64) as f64).fold(length, f64::max)
+    }
+
     fn write(&self, mut tape: Tape, batch: Batch, cached: f64) -> Result<Ledger, Problem> {
-        let ids = tape.indices(tape.tokens());
-        let batch = Batch { length: batch.length + self.class_positions(), ..batch };
+        let class = self.class_positions();
+        let whole = Batch { length: batch.length + class, ..batch };
+        let batch = Batch { length: self.padded_length(whole.length), ..batch };
+        let ids = tape.indices(batch.sequences * (batch.length - class));
         tape.set_tokens(batch.sequences * batch.length);
         let context = Context { model: self, attention: &self.attention, feed_forward: &self.feed_forward, batch, cached };
         let table = embedding::table(&mut tape, &context);
@@ -163,7 +172,8 @@ impl Model {
                 None => return Err(Problem::new("encoder", "neither encoder nor decoder", "at least one of them")),
             },
         };
-        head::write(&mut tape, &context, hidden, table, causal && encoded.is_none());
+        tape.set_tokens(whole.sequences * whole.length);
+        head::write(&mut tape, &Context { batch: whole, ..context }, hidden, table, causal && encoded.is_none());
         Ok(tape.finish())
     }
 }

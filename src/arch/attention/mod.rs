@@ -36,7 +36,12 @@ pub(super) trait Mechanism: Debug {
         None
     }
 
-    /// A parameter that all layers of a stack share, made before them.
+    /// The length that the whole model fills sequences up to, where the mechanism needs whole blocks.
+    fn padded_length(&self, length: u64) -> u64 {
+        length
+    }
+
+    /// A tensor that all layers of a stack share, made before them.
     fn shared(&self, _tape: &mut Tape, _context: &Context<'_>) -> Option<Tensor> {
         None
     }
@@ -153,6 +158,8 @@ mechanisms! {
     Reformer: reformer = "reformer",
     /// Blocks that see themselves and their neighbours (Liu et al. 2018).
     Local: local = "local",
+    /// A band of positions and global tokens (Beltagy et al. 2020).
+    Longformer: longformer = "longformer",
     /// A band of positions (Beltagy et al. 2020, Jiang et al. 2023).
     SlidingWindow: sliding_window = "sliding_window",
     /// Distances in the scores, and a memory of earlier segments (Dai et al. 2019).
@@ -237,10 +244,18 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> 
 
 /// A projection of `x` to `heads` heads.
 fn project(tape: &mut Tape, context: &Context<'_>, name: &'static str, heads: u64, x: Tensor) -> Tensor {
+    linear::write(tape, context, projection(context, name, heads), x)
+}
+
+/// A projection that is not used at this length or with these settings: its parameters are there.
+fn declare(tape: &mut Tape, context: &Context<'_>, name: &'static str) {
+    linear::declare(tape, context, projection(context, name, context.attention.heads));
+}
+
+fn projection(context: &Context<'_>, name: &'static str, heads: u64) -> Layer {
     let attention = context.attention;
     let outputs = heads * attention.head_width(context.model.width);
-    let layer = Layer { name, group: LinearComponent::Attention, inputs: context.model.width, outputs, bias: attention.bias };
-    linear::write(tape, context, layer, x)
+    Layer { name, group: LinearComponent::Attention, inputs: context.model.width, outputs, bias: attention.bias }
 }
 
 /// Queries, keys and values; from one matrix if the model says so and the inputs allow it.

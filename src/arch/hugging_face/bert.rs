@@ -6,18 +6,18 @@ use super::head::{Task, labels, task};
 use crate::document::{Data, Diagnostic, Node};
 
 /// The keys that BERT, RoBERTa, ALBERT and ELECTRA share, with their defaults.
-struct Defaults {
-    vocabulary: u64,
-    width: u64,
-    layers: u64,
-    heads: u64,
-    inner: u64,
-    activation: &'static str,
-    dropout: f64,
-    attention_dropout: f64,
+pub(super) struct Defaults {
+    pub vocabulary: u64,
+    pub width: u64,
+    pub layers: u64,
+    pub heads: u64,
+    pub inner: u64,
+    pub activation: &'static str,
+    pub dropout: f64,
+    pub attention_dropout: f64,
 }
 
-const BERT: Defaults = Defaults {
+pub(super) const BERT: Defaults = Defaults {
     vocabulary: 30_522,
     width: 768,
     layers: 12,
@@ -29,7 +29,7 @@ const BERT: Defaults = Defaults {
 };
 
 /// Embeddings, attention, feed-forward network and norms as all of them have.
-fn encoder(import: &mut Import<'_>, defaults: &Defaults) -> Result<(), Diagnostic> {
+pub(super) fn encoder(import: &mut Import<'_>, defaults: &Defaults) -> Result<(), Diagnostic> {
     import.expect("position_embedding_type", "absolute")?;
     let activation = import.activation("hidden_act", defaults.activation)?;
     import.set("width", import.size("hidden_size", defaults.width)?, "hidden_size");
@@ -54,7 +54,7 @@ fn encoder(import: &mut Import<'_>, defaults: &Defaults) -> Result<(), Diagnosti
 }
 
 /// A language-model head with a transform, its projection tied and with a bias.
-fn language_model(import: &mut Import<'_>, kind: &str, activation: &str) -> Result<(), Diagnostic> {
+pub(super) fn language_model(import: &mut Import<'_>, kind: &str, activation: &str) -> Result<(), Diagnostic> {
     import.put("head.kind", kind);
     import.put("head.transform", true);
     import.put("head.activation", activation);
@@ -64,7 +64,7 @@ fn language_model(import: &mut Import<'_>, kind: &str, activation: &str) -> Resu
 }
 
 /// A classification of some kind.
-fn classification(import: &mut Import<'_>, kind: &str, dropout: f64) -> Result<(), Diagnostic> {
+pub(super) fn classification(import: &mut Import<'_>, kind: &str, dropout: f64) -> Result<(), Diagnostic> {
     import.put("head.kind", kind);
     import.put("head.classes", labels(import)?);
     import.put("head.dropout", dropout);
@@ -109,19 +109,19 @@ pub(super) fn bert(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     }
 }
 
-fn pooler(import: &mut Import<'_>) -> Result<(), Diagnostic> {
+pub(super) fn pooler(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     import.put("head.kind", "pooler");
     Ok(())
 }
 
-fn answer(import: &mut Import<'_>, dropout: f64) -> Result<(), Diagnostic> {
+pub(super) fn answer(import: &mut Import<'_>, dropout: f64) -> Result<(), Diagnostic> {
     import.put("head.kind", "question_answering");
     import.put("head.dropout", dropout);
     Ok(())
 }
 
 /// One logit for each choice: every choice is a sequence of the batch.
-fn choice(import: &mut Import<'_>, dropout: f64) -> Result<(), Diagnostic> {
+pub(super) fn choice(import: &mut Import<'_>, dropout: f64) -> Result<(), Diagnostic> {
     import.note("Multiple choice: each choice of each question is one sequence of the batch.");
     import.put("head.kind", "classification");
     import.put("head.classes", 1_u64);
@@ -130,7 +130,7 @@ fn choice(import: &mut Import<'_>, dropout: f64) -> Result<(), Diagnostic> {
 }
 
 /// A causal language model of a stack that `is_decoder` makes a decoder.
-fn causal(import: &mut Import<'_>, activation: &str) -> Result<(), Diagnostic> {
+pub(super) fn causal(import: &mut Import<'_>, activation: &str) -> Result<(), Diagnostic> {
     if !import.flag("is_decoder", false)? {
         return Err(import.wrong("is_decoder", "true for a causal language model"));
     }

@@ -8,6 +8,7 @@ mod bart;
 mod bert;
 mod config;
 mod head;
+mod longformer;
 mod reformer;
 mod t5;
 mod transformer_xl;
@@ -29,6 +30,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("camembert", bert::roberta),
     ("distilbert", bert::distilbert),
     ("electra", bert::electra),
+    ("longformer", longformer::longformer),
     ("m2m_100", bart::m2m_100),
     ("marian", bart::marian),
     ("mbart", bart::mbart),

@@ -6,15 +6,20 @@
 use super::Layer;
 use crate::ledger::{Shape, Tape, Tensor};
 
+/// Both factors, and the bias if there is one.
+pub(super) fn weights(tape: &mut Tape, layer: &Layer, rank: f64) -> [Tensor; 2] {
+    let factors = [tape.matrix(layer.inputs as f64, rank), tape.matrix(rank, layer.outputs as f64)];
+    if layer.bias {
+        tape.parameter(layer.outputs as f64);
+    }
+    factors
+}
+
 /// Writes y = (x A) B + b.
 pub(super) fn write(tape: &mut Tape, layer: &Layer, rank: f64, x: Tensor) -> Tensor {
     let (m, n) = (layer.inputs as f64, layer.outputs as f64);
     let rows = x.elements / m;
-    let first = tape.matrix(m, rank);
-    let second = tape.matrix(rank, n);
-    if layer.bias {
-        tape.parameter(n);
-    }
+    let [first, second] = weights(tape, layer, rank);
     let inner = tape.matmul(layer.name, x, first, Shape::product(rows, rank, m));
     tape.matmul(layer.name, inner, second, Shape::product(rows, n, rank))
 }

@@ -42,6 +42,14 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, layer: Layer, x: Ten
     }
 }
 
+/// Makes the parameters of a linear layer that is not used.
+pub(super) fn declare(tape: &mut Tape, context: &Context<'_>, layer: Layer) {
+    match context.model.linear.rank_of(&layer) {
+        Some(rank) => drop(low_rank::weights(tape, &layer, rank as f64)),
+        None => drop(dense::weights(tape, &layer)),
+    }
+}
+
 impl Linear {
     /// The groups that are factorised: all linear layers but the vocabulary projection and the transform before it,
     /// as in the authors' own code (Cahyawijaya 2021: encoder and pooler of BERT).
