@@ -6,15 +6,16 @@
 //! needs to launch it. Energy is idle power over the whole time, and joules per FLOP and per byte; if their mean
 //! exceeds the power limit, the clock falls and the step stretches until it does not.
 
-use crate::ledger::{Kernel, Work};
+use crate::ledger::{Kernel, Pattern, Unit, Work};
 use crate::units::{Bytes, Flops, Joules, Seconds, Watts};
 
 /// The work of one training step on one accelerator, summed into rows that share a shape.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StepWork {
     rows: Vec<Row>,
-    /// Executed FLOPs and bytes of all rows, summed once.
-    totals: (f64, f64),
+    /// Executed FLOPs of all rows by unit, and their bytes, summed once.
+    flops: Vec<(Unit, f64)>,
+    traffic: f64,
     /// Bytes that the optimizer reads and writes.
     pub optimizer: Bytes,
     /// Bytes of gradients to be summed over accelerators.
@@ -26,40 +27,77 @@ pub struct StepWork {
 /// Kernels of equal cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Row {
+    work: Work,
+    unit: Unit,
     times: f64,
     flops: f64,
     bytes: f64,
-    gathers: bool,
 }
 
 impl StepWork {
     /// The work of `kernels`, run `micro_batches` times.
     #[must_use]
     pub fn new(kernels: impl Iterator<Item = Kernel>, micro_batches: f64) -> Self {
-        let mut rows: Vec<Row> = Vec::new();
+        let mut work = Self::default();
+        work.add(kernels, micro_batches);
+        work
+    }
+
+    /// Adds the work of `kernels`, run `micro_batches` times.
+    pub fn add(&mut self, kernels: impl Iterator<Item = Kernel>, micro_batches: f64) {
         for kernel in kernels {
-            let times = kernel.times * micro_batches;
-            let gathers = kernel.work == Work::Gather;
-            let alike = |row: &&mut Row| row.flops == kernel.matmul_flops && row.bytes == kernel.bytes && row.gathers == gathers;
-            match rows.iter_mut().find(alike) {
+            let (work, unit, times) = (kernel.work, kernel.unit, kernel.times * micro_batches);
+            let (flops, bytes) = (kernel.matmul_flops, kernel.bytes);
+            let alike = |row: &&mut Row| row.flops == flops && row.bytes == bytes && row.work == work && row.unit == unit;
+            match self.rows.iter_mut().find(alike) {
                 Some(row) => row.times += times,
-                None => rows.push(Row { times, flops: kernel.matmul_flops, bytes: kernel.bytes, gathers }),
+                None => self.rows.push(Row { work, unit, times, flops, bytes }),
             }
         }
-        let totals = rows.iter().fold((0.0, 0.0), |sum, row| (sum.0 + row.times * row.flops, sum.1 + row.times * row.bytes));
-        Self { rows, totals, ..Self::default() }
+        self.sum();
+    }
+
+    fn sum(&mut self) {
+        self.flops.clear();
+        self.traffic = 0.0;
+        for row in &self.rows {
+            self.traffic += row.times * row.bytes;
+            match self.flops.iter_mut().find(|(unit, _)| *unit == row.unit) {
+                Some((_, flops)) => *flops += row.times * row.flops,
+                None => self.flops.push((row.unit, row.times * row.flops)),
+            }
+        }
+    }
+
+    /// The part of it that is of one kind, without what is not a kernel.
+    #[must_use]
+    pub fn only(&self, kind: Work) -> Self {
+        let rows = self.rows.iter().filter(|row| row.work == kind).copied().collect();
+        let mut part = Self { rows, ..Self::default() };
+        part.sum();
+        part
     }
 
     /// Executed FLOPs of matrix products.
     #[must_use]
     pub fn flops(&self) -> Flops {
-        Flops::new(self.totals.0)
+        Flops::new(self.flops.iter().map(|(_, flops)| flops).sum())
+    }
+
+    /// The same, those of faster units as fewer FLOPs of dense ones.
+    fn dense_flops(&self, speeds: &Speeds) -> Flops {
+        Flops::new(self.flops.iter().map(|(unit, flops)| flops / speeds.of(*unit)).sum())
+    }
+
+    /// What its products could run on besides dense units.
+    pub fn units(&self) -> impl Iterator<Item = Unit> + '_ {
+        self.flops.iter().filter(|(unit, flops)| *unit != Unit::Dense && *flops > 0.0).map(|(unit, _)| *unit)
     }
 
     /// Bytes moved by kernels and the optimizer.
     #[must_use]
     pub fn bytes(&self) -> Bytes {
-        Bytes::new(self.totals.1) + self.optimizer
+        Bytes::new(self.traffic) + self.optimizer
     }
 }
 
@@ -90,6 +128,36 @@ pub struct Rates {
     pub overlap: f64,
     /// Accelerators in the ring.
     pub ring: f64,
+    /// What runs faster than dense products of the step's precision.
+    pub speeds: Speeds,
+}
+
+/// What runs faster than dense products of the step's precision, and how much.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Speeds {
+    /// A pattern of zeros that is skipped.
+    pub pattern: Option<(Pattern, f64)>,
+    /// Whether zeros are skipped wherever they stand.
+    pub unstructured: bool,
+    /// Products of 8-bit integers.
+    pub int8: Option<f64>,
+}
+
+impl Speeds {
+    /// How many times as fast as a dense product one for `unit` runs, if the device has it.
+    #[must_use]
+    pub fn find(&self, unit: Unit) -> Option<f64> {
+        match unit {
+            Unit::Dense => Some(1.0),
+            Unit::Pattern(pattern) => self.pattern.filter(|(known, _)| *known == pattern).map(|(_, speed)| speed),
+            Unit::Unstructured(density) => self.unstructured.then_some(1.0 / density),
+            Unit::Int8 => self.int8,
+        }
+    }
+
+    fn of(&self, unit: Unit) -> f64 {
+        self.find(unit).unwrap_or(1.0)
+    }
 }
 
 /// Where the time of a step goes.
@@ -123,8 +191,8 @@ pub fn step_time(work: &StepWork, rates: &Rates) -> StepTime {
     let (per_flop, per_byte) = (1.0 / rates.matmul, 1.0 / rates.bandwidth);
     let (mut compute, mut memory, mut launches) = (0.0, 0.0, 0.0);
     for row in &work.rows {
-        let products = if row.flops > 0.0 { row.flops * per_flop + rates.saturation } else { 0.0 };
-        let traffic = row.bytes / if row.gathers { rates.gather_bandwidth } else { rates.bandwidth };
+        let products = if row.flops > 0.0 { row.flops * per_flop / rates.speeds.of(row.unit) + rates.saturation } else { 0.0 };
+        let traffic = row.bytes / if row.work == Work::Gather { rates.gather_bandwidth } else { rates.bandwidth };
         if products >= traffic {
             compute += row.times * products;
         } else {
@@ -174,7 +242,7 @@ pub fn step_energy(work: &StepWork, time: Seconds, rates: &Rates, power: &PowerR
     let span = (power.limit.value() - power.idle.value()).max(0.0);
     let per_flop = power.compute_bound * span / rates.matmul;
     let per_byte = power.memory_bound * span / rates.bandwidth;
-    let dynamic = per_flop * work.flops().value() + per_byte * work.bytes().value();
+    let dynamic = per_flop * work.dense_flops(&rates.speeds).value() + per_byte * work.bytes().value();
     // idle t + dynamic <= limit t; where it is not, the step takes until it is.
     let stretched = Seconds::new(if span > 0.0 { time.value().max(dynamic / span) } else { time.value() });
     (stretched, power.idle * stretched + Joules::new(dynamic))
@@ -200,11 +268,20 @@ mod tests {
             hop: 1e-5,
             overlap: 0.5,
             ring: 8.0,
+            speeds: Speeds::default(),
         }
     }
 
     fn kernel(matmul_flops: f64, bytes: f64) -> Kernel {
-        Kernel { component: Component::Attention, work: Work::Linear, times: 1.0, matmul_flops, elementwise_flops: 0.0, bytes }
+        Kernel {
+            component: Component::Attention,
+            work: Work::Linear,
+            times: 1.0,
+            matmul_flops,
+            elementwise_flops: 0.0,
+            bytes,
+            unit: Unit::Dense,
+        }
     }
 
     #[test]
@@ -215,6 +292,21 @@ mod tests {
         assert!((time.memory.value() - 2e-3).abs() < 1e-12);
         assert!((time.launch.value() - 16e-6).abs() < 1e-12);
         assert_eq!(time.exchange.value(), 0.0);
+    }
+
+    #[test]
+    fn a_faster_unit_takes_less_time_and_energy_where_the_device_has_it() {
+        let pattern = Pattern { keep: 2, of: 4 };
+        let work = StepWork::new([Kernel { unit: Unit::Pattern(pattern), ..kernel(1e12, 0.0) }].into_iter(), 1.0);
+        let able = Rates { speeds: Speeds { pattern: Some((pattern, 2.0)), ..Speeds::default() }, ..rates() };
+        let power = PowerRates { idle: Watts::new(0.0), limit: Watts::new(400.0), compute_bound: 0.5, memory_bound: 0.5 };
+        let of = |rates: &Rates| {
+            let time = step_time(&work, rates).total();
+            (time.value() - 12e-6, step_energy(&work, time, rates, &power).1.value())
+        };
+        let (dense, sparse) = (of(&rates()), of(&able));
+        assert!((dense.0 - 2.0 * sparse.0).abs() < 1e-12 && (dense.1 - 2.0 * sparse.1).abs() < 1e-9, "{dense:?} {sparse:?}");
+        assert_eq!(work.flops().value(), 1e12);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::attention::Attention;
 use super::feed_forward::FeedForward;
 use super::linear::LinearKind;
+use super::linear::settings::{Adapter, Blocks, NOfM, Products, Quantised, Unstructured};
 use crate::ledger::Activation;
 use crate::source::Source;
 use crate::units::Ratio;
@@ -267,14 +268,42 @@ pub struct Linear {
     /// Which layers are factorised.
     #[serde(default)]
     pub components: Option<Vec<LinearComponent>>,
+    /// Zeros in a pattern that hardware can skip, such as 2:4.
+    #[serde(default)]
+    pub n_of_m: Option<NOfM>,
+    /// Whole blocks of zeros.
+    #[serde(default)]
+    pub blocks: Option<Blocks>,
+    /// Zeros anywhere.
+    #[serde(default)]
+    pub unstructured: Option<Unstructured>,
+    /// Frozen weights of few bits.
+    #[serde(default)]
+    pub quantised: Option<Quantised>,
+    /// int8, where products of linear layers run in fewer bits than the step.
+    #[serde(default)]
+    pub products: Option<Products>,
+    /// Adapters beside frozen layers (LoRA).
+    #[serde(default)]
+    pub adapter: Option<Adapter>,
 }
 
-/// The groups of linear layers that a low-rank factorisation can name.
+/// The groups of linear layers that a kind can name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinearComponent {
     /// Query, key, value and output projections.
     Attention,
+    /// Query projections.
+    Query,
+    /// Key projections.
+    Key,
+    /// Value projections.
+    Value,
+    /// Projections of all three from one matrix.
+    QueryKeyValue,
+    /// Output projections of attention.
+    Output,
     /// The layers of the position-wise network.
     FeedForward,
     /// The pooler of the first position.

@@ -26,10 +26,10 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
                     let inner = model.head.inner_width.unwrap_or(model.width);
                     let pooled = dense(tape, context, "pooler", first, inner, model.head.activation.unwrap_or(Activation::Tanh));
                     let pooled = tape.dropout(pooled, rate(context));
-                    classifier(tape, pooled, inner, classes(context), true)
+                    classifier(tape, context, pooled, inner, classes(context), true)
                 }
                 Pooling::Last => {
-                    let logits = classifier(tape, hidden, model.hidden_width(), classes(context), model.head.bias);
+                    let logits = classifier(tape, context, hidden, model.hidden_width(), classes(context), model.head.bias);
                     tape.expand("pick last position", logits, rows * classes(context))
                 }
             };
@@ -38,13 +38,13 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
         }
         HeadKind::TokenClassification => {
             let hidden = tape.dropout(hidden, rate(context));
-            let logits = classifier(tape, hidden, model.hidden_width(), classes(context), true);
+            let logits = classifier(tape, context, hidden, model.hidden_width(), classes(context), true);
             let labels = tape.indices(tape.tokens());
             tape.cross_entropy(logits, tape.tokens(), classes(context), labels);
         }
         HeadKind::QuestionAnswering => {
             let hidden = tape.dropout(hidden, model.head.dropout.unwrap_or_default().value());
-            let logits = classifier(tape, hidden, model.hidden_width(), 2.0, true);
+            let logits = classifier(tape, context, hidden, model.hidden_width(), 2.0, true);
             for name in ["logits of starts", "logits of ends"] {
                 let logits = tape.expand(name, logits, logits.elements / 2.0);
                 let labels = tape.indices(context.batch.sequences);
@@ -54,7 +54,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
         HeadKind::Discriminator => {
             let hidden =
                 dense(tape, context, "discriminator layer", hidden, model.width, model.head.activation.unwrap_or(Activation::Gelu));
-            let logits = classifier(tape, hidden, model.width, 1.0, true);
+            let logits = classifier(tape, context, hidden, model.width, 1.0, true);
             tape.binary_cross_entropy(logits);
         }
         HeadKind::MaskedLm => {
@@ -62,7 +62,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
             language_model(tape, context, hidden, table, false);
             if let Some(classes) = model.head.sentence_classes {
                 let pooled = pool(tape, context, padded);
-                let logits = classifier(tape, pooled, model.width, classes as f64, true);
+                let logits = classifier(tape, context, pooled, model.width, classes as f64, true);
                 let labels = tape.indices(context.batch.sequences);
                 tape.cross_entropy(logits, context.batch.sequences, classes as f64, labels);
             }
@@ -134,12 +134,18 @@ fn dense(tape: &mut Tape, context: &Context<'_>, name: &'static str, x: Tensor, 
 }
 
 /// The last layer of a classification.
-fn classifier(tape: &mut Tape, x: Tensor, width: u64, classes: f64, bias: bool) -> Tensor {
+fn classifier(tape: &mut Tape, context: &Context<'_>, x: Tensor, width: u64, classes: f64, bias: bool) -> Tensor {
     let width = width as f64;
-    let weight = tape.matrix(width, classes);
-    if bias {
-        tape.parameter(classes);
-    }
+    // The last layer of a classification is new to a model that is adapted, and trains whatever else is frozen.
+    let new = matches!(context.model.head.kind, HeadKind::Classification | HeadKind::TokenClassification | HeadKind::QuestionAnswering);
+    let trained = new || context.model.linear.adapter.is_none();
+    let weight = tape.with_trained(trained, |tape| {
+        let weight = tape.matrix(width, classes);
+        if bias {
+            tape.parameter(classes);
+        }
+        weight
+    });
     tape.matmul("classifier", x, weight, Shape::product(x.elements / width, classes, width))
 }
 
@@ -168,12 +174,13 @@ fn vocabulary(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Opt
     let rows = hidden.elements / width as f64;
     let layer =
         Layer { name: "vocabulary projection", group: LinearComponent::Vocabulary, inputs: width, outputs: classes, bias: model.head.bias };
-    let tied = table.filter(|_| model.head.tied && model.linear.rank_of(&layer).is_none());
+    let tied = table.filter(|_| model.head.tied && !model.linear.changes(&layer));
     let logits = if let Some(table) = tied {
         if model.head.bias {
             tape.parameter(classes as f64);
         }
-        tape.matmul(layer.name, hidden, table, Shape::product(rows, classes as f64, width as f64))
+        let logits = tape.matmul(layer.name, hidden, table, Shape::product(rows, classes as f64, width as f64));
+        linear::adapt(tape, context, &layer, hidden, logits)
     } else {
         linear::write(tape, context, layer, hidden)
     };

@@ -65,6 +65,7 @@ impl Model {
         if self.linear.rank.is_some_and(|rank| rank >= limit) {
             out.push(format!("every layer stays dense: from rank {limit} on, two factors cost more than one matrix"));
         }
+        out.extend(self.linear.notes());
         let stacks = [&self.encoder, &self.decoder].into_iter().flatten();
         let groups = stacks.flat_map(|stack| self.groups(stack));
         for note in groups.filter_map(|(_, attention, _)| attention.mechanism()?.note(length)) {
@@ -148,24 +149,29 @@ impl Model {
     }
 
     fn write(&self, mut tape: Tape, batch: Batch, cached: f64) -> Result<Ledger, Problem> {
+        tape.with_trained(self.linear.adapter.is_none(), |tape| self.write_on(tape, batch, cached))?;
+        Ok(tape.finish())
+    }
+
+    fn write_on(&self, tape: &mut Tape, batch: Batch, cached: f64) -> Result<(), Problem> {
         let class = self.class_positions();
         let whole = Batch { length: batch.length + class, ..batch };
         let batch = Batch { length: self.padded_length(whole.length), ..batch };
         let ids = tape.indices(batch.sequences * (batch.length - class));
         tape.set_tokens(batch.sequences * batch.length);
         let context = Context { model: self, attention: &self.attention, feed_forward: &self.feed_forward, batch, cached };
-        let table = embedding::table(&mut tape, &context);
-        let positions = embedding::rotary_tables(&mut tape, &context);
+        let table = embedding::table(tape, &context);
+        let positions = embedding::rotary_tables(tape, &context);
         let mut encoded: Option<Tensor> = None;
         if let Some(encoder) = &self.encoder {
-            let x = embedding::write(&mut tape, &context, table, ids);
-            encoded = Some(stack::write(&mut tape, &context, encoder, x, None, positions, false));
+            let x = embedding::write(tape, &context, table, ids);
+            encoded = Some(stack::write(tape, &context, encoder, x, None, positions, false));
         }
         let (hidden, causal) = match &self.decoder {
             Some(decoder) => {
                 let ids = if encoded.is_some() { tape.indices(tape.tokens()) } else { ids };
-                let x = embedding::write(&mut tape, &context, table, ids);
-                (stack::write(&mut tape, &context, decoder, x, encoded, positions, true), true)
+                let x = embedding::write(tape, &context, table, ids);
+                (stack::write(tape, &context, decoder, x, encoded, positions, true), true)
             }
             None => match encoded {
                 Some(encoded) => (encoded, false),
@@ -173,8 +179,8 @@ impl Model {
             },
         };
         tape.set_tokens(whole.sequences * whole.length);
-        head::write(&mut tape, &Context { batch: whole, ..context }, hidden, table, causal && encoded.is_none());
-        Ok(tape.finish())
+        head::write(tape, &Context { batch: whole, ..context }, hidden, table, causal && encoded.is_none());
+        Ok(())
     }
 }
 

@@ -33,23 +33,28 @@ pub(super) fn write(
         let context = Context { attention, feed_forward, ..*context };
         tape.component(Component::Attention);
         let shared = attention.mechanism().and_then(|mechanism| mechanism.shared(tape, &context));
-        let repeat = Repeat { layers: layers as f64, shared: stack.shared, reversible: stack.reversible };
-        out = tape.repeat(repeat, |tape| {
-            let stream = tape.carry(out);
-            let own = relative && positions.each_layer;
-            let bias = if own { Some(relative_bias(tape, &context, attention)) } else { first_bias };
-            let stream = sub_layer(tape, &context, Component::Attention, stream, |tape, x| {
-                attention::write(tape, &context, &Inputs { x, memory: x, rotary, bias, shared, causal })
+        // Over frozen embeddings the input of the first layer has no gradient, that of the others has one.
+        let first = if model.linear.adapter.is_some() && !tape.is_inference() && !tape.has_gradient(out) { 1 } else { layers };
+        for (count, parameters) in [(first, 1.0), (layers - first, 0.0)].into_iter().filter(|(count, _)| *count > 0) {
+            let parameters = if stack.shared { parameters } else { count as f64 };
+            let repeat = Repeat { layers: count as f64, parameters, reversible: stack.reversible };
+            out = tape.repeat(repeat, |tape| {
+                let stream = tape.carry(out);
+                let own = relative && positions.each_layer;
+                let bias = if own { Some(relative_bias(tape, &context, attention)) } else { first_bias };
+                let stream = sub_layer(tape, &context, Component::Attention, stream, |tape, x| {
+                    attention::write(tape, &context, &Inputs { x, memory: x, rotary, bias, shared, causal })
+                });
+                let stream = match memory {
+                    Some(memory) => sub_layer(tape, &context, Component::Attention, stream, |tape, x| {
+                        let inputs = Inputs { x, memory, rotary: None, bias: None, shared, causal: false };
+                        attention::write(tape, &context, &inputs)
+                    }),
+                    None => stream,
+                };
+                sub_layer(tape, &context, Component::FeedForward, stream, |tape, x| feed_forward::write(tape, &context, x))
             });
-            let stream = match memory {
-                Some(memory) => sub_layer(tape, &context, Component::Attention, stream, |tape, x| {
-                    let inputs = Inputs { x, memory, rotary: None, bias: None, shared, causal: false };
-                    attention::write(tape, &context, &inputs)
-                }),
-                None => stream,
-            };
-            sub_layer(tape, &context, Component::FeedForward, stream, |tape, x| feed_forward::write(tape, &context, x))
-        });
+        }
     }
     if let Some((mixture, layers)) = balanced {
         feed_forward::auxiliary_loss(tape, &mixture, layers);

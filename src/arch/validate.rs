@@ -189,15 +189,62 @@ impl Model {
         {
             return Err(Problem::new("linear.ratio", ratio.to_string(), "above 0, at most 1"));
         }
-        if linear.components.as_ref().is_some_and(Vec::is_empty) {
-            return Err(Problem::new("linear.components", "an empty list", "attention, feed_forward, pooler, head_transform, vocabulary"));
-        }
+        self.check_kinds()?;
         if let Some(rank) = linear.rank {
             let full = self.full_rank();
             if rank == 0 || rank > full {
                 let limit = self.break_even_rank();
                 let allowed = format!("1 to the full rank {full}; it saves below {limit}");
                 return Err(Problem::new("linear.rank", rank.to_string(), allowed));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks prunings, quantisation and adapters of linear layers.
+    fn check_kinds(&self) -> Result<(), Problem> {
+        let linear = &self.linear;
+        let under = |key: &'static str| move |problem: Problem| problem.under(&format!("linear.{key}"));
+        linear.n_of_m.as_ref().map_or(Ok(()), |kind| kind.check().map_err(under("n_of_m")))?;
+        linear.blocks.as_ref().map_or(Ok(()), |kind| kind.check().map_err(under("blocks")))?;
+        linear.unstructured.as_ref().map_or(Ok(()), |kind| kind.check().map_err(under("unstructured")))?;
+        linear.adapter.as_ref().map_or(Ok(()), |kind| kind.check().map_err(under("adapter")))?;
+        let prunings =
+            [("n_of_m", linear.n_of_m.is_some()), ("blocks", linear.blocks.is_some()), ("unstructured", linear.unstructured.is_some())];
+        let mut set = prunings.into_iter().filter(|(_, set)| *set).map(|(key, _)| key);
+        if let (Some(first), Some(second)) = (set.next(), set.next()) {
+            return Err(Problem::new(
+                format!("linear.{second}"),
+                format!("{second} beside {first}"),
+                "one of n_of_m, blocks and unstructured",
+            ));
+        }
+        if let (Some(_), Some(first)) =
+            (linear.products, linear.quantised.as_ref().map(|_| "quantised").or(linear.blocks.as_ref().map(|_| "blocks")))
+        {
+            let found = format!("int8 products beside {first}");
+            return Err(Problem::new("linear.products", found, "int8 products of layers that are neither quantised nor block-pruned"));
+        }
+        let lists = [
+            ("n_of_m", linear.n_of_m.as_ref().and_then(|kind| kind.components.as_ref())),
+            ("blocks", linear.blocks.as_ref().and_then(|kind| kind.components.as_ref())),
+            ("unstructured", linear.unstructured.as_ref().and_then(|kind| kind.components.as_ref())),
+            ("quantised", linear.quantised.as_ref().and_then(|kind| kind.components.as_ref())),
+            ("adapter", linear.adapter.as_ref().and_then(|kind| kind.components.as_ref())),
+            ("", linear.components.as_ref()),
+        ];
+        use LinearComponent::{Key, Query, QueryKeyValue, Value};
+        for (kind, components) in lists.into_iter().filter_map(|(kind, components)| components.map(|components| (kind, components))) {
+            let key = if kind.is_empty() { "linear.components".to_string() } else { format!("linear.{kind}.components") };
+            if components.is_empty() {
+                return Err(Problem::new(key, "an empty list", "attention, feed_forward, pooler, head_transform, vocabulary"));
+            }
+            let apart = components.iter().any(|component| matches!(component, Query | Key | Value));
+            if apart && self.attention.fused_projection {
+                return Err(Problem::new(key, "a projection of its own with fused_projection", "query_key_value, which is one matrix"));
+            }
+            if components.contains(&QueryKeyValue) && !self.attention.fused_projection {
+                return Err(Problem::new(key, "query_key_value without fused_projection", "query, key, value or attention"));
             }
         }
         Ok(())
@@ -215,7 +262,14 @@ impl Model {
                     let heads = self.attention.heads + 2 * self.attention.groups();
                     Some((self.width, heads * self.attention.head_width(self.width)))
                 }
-                LinearComponent::Attention => Some((self.width, inner)),
+                LinearComponent::QueryKeyValue => {
+                    let heads = self.attention.heads + 2 * self.attention.groups();
+                    Some((self.width, heads * self.attention.head_width(self.width)))
+                }
+                LinearComponent::Key | LinearComponent::Value => {
+                    Some((self.width, self.attention.groups() * self.attention.head_width(self.width)))
+                }
+                LinearComponent::Attention | LinearComponent::Query | LinearComponent::Output => Some((self.width, inner)),
                 LinearComponent::FeedForward => Some((self.width, self.feed_forward.width)),
                 LinearComponent::Pooler => {
                     let outputs = self.head.inner_width.unwrap_or(self.width);

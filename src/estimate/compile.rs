@@ -2,9 +2,9 @@
 
 use super::inputs::{Handle, Inputs};
 use super::results::{Metric, Outcome};
-use crate::hardware::Precision;
+use crate::hardware::{Accelerator, Precision};
 use crate::impact;
-use crate::perf::{PowerRates, Rates, StepWork, step_energy, step_time};
+use crate::perf::{PowerRates, Rates, Speeds, StepWork, step_energy, step_time};
 use crate::scenario::{Case, Known};
 use crate::source::Class;
 use crate::training::Framework;
@@ -73,6 +73,7 @@ struct TimeModel {
     hop: Option<Handle>,
     overlap: Handle,
     power: Option<PowerHandles>,
+    speeds: Speeds,
 }
 
 struct PowerHandles {
@@ -419,6 +420,7 @@ impl TimeModel {
             hop: crosses.then(|| inputs.add("network: hop", "s", &case.parameter(&parameters.collective.latency))),
             overlap: inputs.add("network: overlap with backward", "", &case.parameter(&parameters.collective.overlap)),
             power,
+            speeds: speeds(device, precision),
         })
     }
 
@@ -437,6 +439,7 @@ impl TimeModel {
             hop: self.hop.map_or(0.0, |hop| hop.of(row)),
             overlap: self.overlap.of(row),
             ring: accelerators,
+            speeds: self.speeds,
         }
     }
 
@@ -473,4 +476,16 @@ pub(super) fn rates_of(case: &Case) -> Option<Rates> {
     let mut inputs = Inputs::default();
     let model = TimeModel::new(case, &mut inputs)?;
     Some(model.central_rates(&inputs.centre(), case.accelerators as f64))
+}
+
+/// What the device runs faster than dense products of the step's precision, by the peaks that its profile states.
+pub(super) fn speeds(device: &Accelerator, precision: Precision) -> Speeds {
+    let Some(peak) = device.peak.at(precision).map(|peak| peak.centre().value()) else { return Speeds::default() };
+    let sparsity = device.sparsity.as_ref();
+    let pattern = sparsity.and_then(|sparsity| Some((sparsity.pattern?, sparsity.peak.as_ref()?.at(precision)?.centre().value() / peak)));
+    Speeds {
+        pattern,
+        unstructured: sparsity.is_some_and(|sparsity| sparsity.unstructured),
+        int8: device.peak.int8.as_ref().map(|rate| rate.centre().value() / peak),
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::document::{Diagnostic, Node, Problem};
+use crate::ledger::Pattern;
 use crate::numeric::Estimate;
 use crate::source::Source;
 use crate::units::{Bytes, BytesPerSecond, Dollars, DollarsPerHour, FlopsPerSecond, GramsCo2e, Watts};
@@ -80,6 +81,9 @@ pub struct Accelerator {
     pub memory: Memory,
     /// Dense peaks by precision.
     pub peak: Peak,
+    /// Zeros that products skip.
+    #[serde(default)]
+    pub sparsity: Option<Sparsity>,
     /// Rates that large products were seen to reach.
     #[serde(default)]
     pub achieved_matmul: Option<Peak>,
@@ -150,6 +154,21 @@ impl Peak {
             Precision::Bf16 => self.bf16.as_ref(),
         }
     }
+}
+
+/// Zeros that products skip. A device without this section multiplies them like any other number.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sparsity {
+    /// The pattern in which they stand, such as `{ keep = 2, of = 4 }`.
+    #[serde(default)]
+    pub pattern: Option<Pattern>,
+    /// Peaks of products with such a matrix, dense FLOPs counted, as data sheets print them "with sparsity".
+    #[serde(default)]
+    pub peak: Option<Peak>,
+    /// Whether they are skipped wherever they stand, in proportion.
+    #[serde(default)]
+    pub unstructured: bool,
 }
 
 /// Power of an accelerator.

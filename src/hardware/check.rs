@@ -106,7 +106,9 @@ impl Accelerator {
         let memory = self.memory.source.as_ref();
         check.value("memory.capacity", Some(&self.memory.capacity), memory, 1e9, 2e12);
         check.value("memory.bandwidth", Some(&self.memory.bandwidth), memory, 1e10, 5e13);
-        for (section, rates) in [("peak", Some(&self.peak)), ("achieved_matmul", self.achieved_matmul.as_ref())] {
+        let sparse = self.sparsity.as_ref().and_then(|sparsity| sparsity.peak.as_ref());
+        for (section, rates) in [("peak", Some(&self.peak)), ("achieved_matmul", self.achieved_matmul.as_ref()), ("sparsity.peak", sparse)]
+        {
             let Some(rates) = rates else { continue };
             let all = [
                 ("fp32", &rates.fp32),
@@ -121,6 +123,7 @@ impl Accelerator {
             }
         }
         self.check_ratios(&mut check);
+        self.check_sparsity(&mut check);
         if let Some(power) = &self.power {
             check.value("power.limit", Some(&power.limit), power.source.as_ref(), 1.0, 3000.0);
             check.value("power.idle", power.idle.as_ref(), power.source.as_ref(), 0.1, 500.0);
@@ -150,6 +153,28 @@ impl Accelerator {
             check.value("embodied.footprint", Some(&embodied.footprint), embodied.source.as_ref(), 1e3, 5e6);
         }
         check.finish()
+    }
+
+    /// A pattern comes with its peaks, which are as many times the dense ones as it skips.
+    fn check_sparsity(&self, check: &mut Checker<'_>) {
+        let Some(sparsity) = &self.sparsity else { return };
+        let (Some(pattern), Some(sparse)) = (sparsity.pattern, &sparsity.peak) else {
+            if sparsity.pattern.is_some() != sparsity.peak.is_some() {
+                check.error(Problem::new("sparsity.peak", "a pattern or its peaks alone", "a pattern with its peaks"));
+            }
+            return;
+        };
+        if pattern.keep == 0 || pattern.keep >= pattern.of {
+            check.error(Problem::new("sparsity.pattern", format!("{}:{}", pattern.keep, pattern.of), "keep below of"));
+        }
+        for precision in Precision::ALL {
+            let (Some(sparse), Some(dense)) = (sparse.at(precision), self.peak.at(precision)) else { continue };
+            let ratio = sparse.centre() / dense.centre() * pattern.density();
+            if !(0.95..=1.05).contains(&ratio) {
+                let found = format!("{:.2} times dense", sparse.centre() / dense.centre());
+                check.warning(&format!("sparsity.peak.{}", precision.word()), found, "as many times as zeros are skipped");
+            }
+        }
     }
 
     /// Dense rates double from one format to the next half as wide; a sparse figure among them shows here.

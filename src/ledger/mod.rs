@@ -10,11 +10,13 @@ mod liveness;
 mod op;
 mod primitive;
 mod rerun;
+mod sparse;
 mod tape;
 
 pub use op::{Component, Cost, Kernel, Op, Shape, Work};
 pub use primitive::{Activation, Keeps};
 pub use rerun::Rerun;
+pub use sparse::{Held, Pattern, Unit, Units};
 pub use tape::{Experts, Repeat, Tape, Tensor};
 
 use op::TensorRecord;
@@ -37,28 +39,51 @@ impl Ledger {
         self.tensors.iter().filter_map(|tensor| tensor.parameter.as_ref().map(|parameter| of(tensor, parameter) * parameter.count)).sum()
     }
 
+    /// Elements that are no zeros of a pruned matrix.
+    fn elements(tensor: &TensorRecord, parameter: &op::Parameter) -> f64 {
+        (tensor.elements * parameter.density).round()
+    }
+
     /// Parameters of one component.
     #[must_use]
     pub fn parameters_of(&self, component: Component) -> f64 {
-        self.parameters_where(|tensor, parameter| if parameter.component == component { tensor.elements } else { 0.0 })
+        self.parameters_where(|tensor, parameter| if parameter.component == component { Self::elements(tensor, parameter) } else { 0.0 })
     }
 
-    /// All parameters, shared and tied ones once.
+    /// All parameters, shared and tied ones once, pruned ones not.
     #[must_use]
     pub fn parameters(&self) -> f64 {
-        self.parameters_where(|tensor, _| tensor.elements)
+        self.parameters_where(Self::elements)
     }
 
     /// The parameters that one position passes through: of experts, as many as it reaches.
     #[must_use]
     pub fn active_parameters(&self) -> f64 {
-        self.parameters_where(|tensor, parameter| tensor.elements * parameter.active)
+        self.parameters_where(|tensor, parameter| Self::elements(tensor, parameter) * parameter.active)
     }
 
-    /// The parameters that training changes.
+    /// Bits of index that say where the elements of pruned matrices stand, once they are stored without zeros.
+    #[must_use]
+    pub fn index_bits(&self) -> f64 {
+        self.parameters_where(|tensor, parameter| Self::elements(tensor, parameter) * parameter.index_bits)
+    }
+
+    /// The parameters that training changes, pruned ones not.
+    #[must_use]
+    pub fn changed_parameters(&self) -> f64 {
+        self.parameters_where(|tensor, parameter| if parameter.trained { Self::elements(tensor, parameter) } else { 0.0 })
+    }
+
+    /// The elements that the optimizer updates: those of a matrix that is held with its zeros are among them.
     #[must_use]
     pub fn trained_parameters(&self) -> f64 {
         self.parameters_where(|tensor, parameter| if parameter.trained { tensor.elements } else { 0.0 })
+    }
+
+    /// Bytes of the parameters that training changes, as the step holds them.
+    #[must_use]
+    pub fn trained_bytes(&self) -> f64 {
+        self.parameters_where(|tensor, parameter| if parameter.trained { tensor.bytes } else { 0.0 })
     }
 
     /// Bytes of all parameters as the step holds them: frozen ones may be narrower than the rest.

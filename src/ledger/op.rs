@@ -3,6 +3,8 @@
 use std::iter::Sum;
 use std::ops::{Add, Mul};
 
+use super::sparse::{Unit, Units};
+
 /// The part of a model that an operation or a parameter belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Component {
@@ -165,8 +167,10 @@ pub struct Op {
     pub shape: Option<Shape>,
     /// The formula of its FLOPs and where that is from.
     pub formula: &'static str,
-    /// Whether an input is a trained matrix.
+    /// Whether an input is a parameter.
     pub(super) trained: bool,
+    /// What its products can run on.
+    pub(super) units: Units,
     pub(super) rule: Rule,
     pub(super) inputs: Vec<Input>,
     /// Whether it lies between the first and the last linear layer of a sub-layer.
@@ -189,25 +193,13 @@ impl Op {
     }
 
     fn derivative(&self) -> Cost {
-        let differentiable = self.inputs.iter().filter(|input| input.gradient).count() as f64;
-        if differentiable == 0.0 {
+        if !self.inputs.iter().any(|input| input.gradient) {
             return Cost::default();
         }
         let gradients: f64 = self.inputs.iter().filter(|input| input.gradient).map(|input| input.bytes).sum();
         let all: f64 = self.inputs.iter().map(|input| input.bytes).sum();
         match self.rule {
-            Rule::Product => {
-                // Each gradient is the output's gradient times the other input.
-                let others: f64 = self.inputs.iter().filter(|input| input.gradient).map(|input| all - input.bytes).sum();
-                Cost {
-                    matmul_flops: differentiable * self.forward.matmul_flops,
-                    elementwise_flops: self.forward.elementwise_flops,
-                    bytes_read: differentiable * self.output_bytes + others,
-                    bytes_written: gradients,
-                    launches: differentiable,
-                    ..Cost::default()
-                }
-            }
+            Rule::Product => self.inputs.iter().filter(|input| input.gradient).map(|input| self.product_gradient(input, all)).sum(),
             Rule::FusedAttention => Cost {
                 matmul_flops: 2.0 * self.forward.matmul_flops,
                 recomputed_flops: 0.5 * self.forward.matmul_flops,
@@ -247,6 +239,17 @@ impl Op {
         self.layer && self.split && !self.trained && self.component == Component::Attention
     }
 
+    /// The gradient of one input of a product: the output's gradient times the other input. `all` is the bytes of both.
+    fn product_gradient(&self, input: &Input, all: f64) -> Cost {
+        Cost {
+            matmul_flops: self.forward.matmul_flops,
+            bytes_read: self.output_bytes + all - input.bytes,
+            bytes_written: input.bytes,
+            launches: 1.0,
+            ..Cost::default()
+        }
+    }
+
     /// What kind of work it does.
     #[must_use]
     pub fn work(&self) -> Work {
@@ -260,10 +263,10 @@ impl Op {
 
     /// The forward kernel.
     pub(super) fn forward_kernel(&self) -> Kernel {
-        self.kernel(self.forward, self.times)
+        self.kernel(self.forward, self.times, self.units.forward)
     }
 
-    fn kernel(&self, cost: Cost, times: f64) -> Kernel {
+    fn kernel(&self, cost: Cost, times: f64, unit: Unit) -> Kernel {
         let launches = cost.launches.max(1.0);
         let one = cost * (1.0 / launches);
         Kernel {
@@ -273,14 +276,28 @@ impl Op {
             matmul_flops: one.matmul_flops + one.recomputed_flops,
             elementwise_flops: one.elementwise_flops,
             bytes: one.bytes(),
+            unit,
         }
     }
 
     /// The forward kernel and the backward kernels, alike ones as one row.
     pub(super) fn kernels(&self, again: bool) -> impl Iterator<Item = Kernel> {
-        let backward = self.derivative();
         let forward = if again || self.reversible { 2.0 * self.times } else { self.times };
-        std::iter::once(self.kernel(self.forward, forward)).chain((backward.launches > 0.0).then(|| self.kernel(backward, self.times)))
+        std::iter::once(self.kernel(self.forward, forward, self.units.forward)).chain(self.backward_kernels().into_iter().flatten())
+    }
+
+    /// The kernels of both gradients of a product that differ in what they can run on, or all backward kernels as one row.
+    fn backward_kernels(&self) -> [Option<Kernel>; 2] {
+        if self.rule == Rule::Product && self.units != Units::default() {
+            let all: f64 = self.inputs.iter().map(|input| input.bytes).sum();
+            let of = |index: usize, unit: Unit| {
+                let input = self.inputs.get(index).filter(|input| input.gradient)?;
+                Some(self.kernel(self.product_gradient(input, all), self.times, unit))
+            };
+            return [of(0, self.units.input_gradient), of(1, Unit::Dense)];
+        }
+        let backward = self.derivative();
+        [(backward.launches > 0.0).then(|| self.kernel(backward, self.times, Unit::Dense)), None]
     }
 }
 
@@ -312,6 +329,8 @@ pub struct Kernel {
     pub elementwise_flops: f64,
     /// Bytes moved in one launch.
     pub bytes: f64,
+    /// What its products can run on.
+    pub unit: Unit,
 }
 
 /// A parameter as the ledger remembers it.
@@ -328,6 +347,10 @@ pub(super) struct Parameter {
     pub active: f64,
     /// Share of it that one pass reads.
     pub read: f64,
+    /// Share of its elements that are not pruned away.
+    pub density: f64,
+    /// Bits that say where an element that is left stands.
+    pub index_bits: f64,
 }
 
 /// A tensor as the ledger remembers it.

@@ -201,7 +201,8 @@ impl Tape {
             let statistics = self.constant(rows, STATISTIC_BYTES);
             let normalised = self.made_of(&[input], input.elements);
             self.pointwise(name, 4.0, &[input], normalised, &[input, statistics], COUNTED);
-            self.pointwise("rms norm: weight", 1.0, &[normalised, weight], output, &[normalised], COUNTED);
+            let kept: &[Tensor] = if weight.gradient { &[normalised] } else { &[] };
+            self.pointwise("rms norm: weight", 1.0, &[normalised, weight], output, kept, COUNTED);
         }
         self.component(before);
         output

@@ -2,6 +2,7 @@
 
 use super::Ledger;
 use super::op::{Component, Cost, Input, Op, Parameter, Rule, Shape, TensorRecord};
+use super::sparse::Units;
 
 /// A tensor on a tape.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,7 +23,7 @@ pub(super) const STATISTIC_BYTES: f64 = 4.0;
 /// Records the operations of a forward pass.
 #[derive(Debug)]
 pub struct Tape {
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
     component: Component,
     times: f64,
     parameter_times: f64,
@@ -31,10 +32,12 @@ pub struct Tape {
     split: bool,
     /// Stacks of equal layers so far, and the one that is written.
     regions: (usize, usize),
+    /// Whether training changes the parameters that follow.
+    trained: bool,
     /// Whether a trained model is only run: no dropout, no loss, nothing kept.
     inference: bool,
     experts: Experts,
-    element_bytes: f64,
+    pub(super) element_bytes: f64,
     /// Sequences times positions, the rows of every activation.
     tokens: f64,
 }
@@ -44,8 +47,8 @@ pub struct Tape {
 pub struct Repeat {
     /// How many there are.
     pub layers: f64,
-    /// Whether they have one set of parameters between them (Lan et al. 2020).
-    pub shared: bool,
+    /// Sets of parameters that they have: one each, or one between all of them (Lan et al. 2020).
+    pub parameters: f64,
     /// Whether backward computes their inputs from their outputs, so that none is kept (Gomez et al. 2017).
     pub reversible: bool,
 }
@@ -91,6 +94,7 @@ impl Tape {
             reversible: false,
             split: false,
             regions: (0, 0),
+            trained: true,
             inference: false,
             experts: Experts::ONE,
             element_bytes,
@@ -144,7 +148,7 @@ impl Tape {
         self.layer = true;
         self.reversible |= repeat.reversible;
         self.times *= repeat.layers;
-        self.parameter_times *= if repeat.shared { 1.0 } else { repeat.layers };
+        self.parameter_times *= repeat.parameters;
         let result = write(self);
         (self.times, self.parameter_times, self.layer, self.reversible) = before;
         self.regions.1 = region;
@@ -175,29 +179,54 @@ impl Tape {
         result
     }
 
-    /// A trained matrix.
-    pub fn matrix(&mut self, rows: f64, columns: f64) -> Tensor {
-        let factored = rows + columns;
-        self.weight(rows * columns, self.element_bytes, Parameter { factored, ..self.trained(0.0) })
+    /// Writes what training changes, or what it leaves as it is: parameters of the latter kind take no gradient.
+    pub fn with_trained<T>(&mut self, trained: bool, write: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.trained, trained);
+        let result = write(self);
+        self.trained = before;
+        result
     }
 
-    /// A trained parameter.
+    /// Writes with parameters that belong to another model and are counted there.
+    pub fn with_borrowed<T>(&mut self, write: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.parameter_times, 0.0);
+        let result = write(self);
+        self.parameter_times = before;
+        result
+    }
+
+    /// A matrix, trained unless what is written is frozen.
+    pub fn matrix(&mut self, rows: f64, columns: f64) -> Tensor {
+        let factored = rows + columns;
+        self.weight(rows * columns, self.element_bytes, Parameter { factored, ..self.described(0.0) })
+    }
+
+    /// A parameter, trained unless what is written is frozen.
     pub fn parameter(&mut self, elements: f64) -> Tensor {
-        self.weight(elements, self.element_bytes, self.trained(elements))
+        self.weight(elements, self.element_bytes, self.described(elements))
     }
 
     /// A parameter that training does not change, held in `bytes_per_element`.
     pub fn frozen(&mut self, elements: f64, bytes_per_element: f64) -> Tensor {
-        self.weight(elements, bytes_per_element, Parameter { trained: false, ..self.trained(elements) })
+        self.weight(elements, bytes_per_element, Parameter { trained: false, ..self.described(elements) })
     }
 
-    fn trained(&self, factored: f64) -> Parameter {
+    pub(super) fn described(&self, factored: f64) -> Parameter {
         let Experts { count, active, read } = self.experts;
         let (active, read) = (active / count, read / count);
-        Parameter { component: self.component, count: self.parameter_times, trained: true, factored, active, read }
+        Parameter {
+            component: self.component,
+            count: self.parameter_times,
+            trained: self.trained,
+            factored,
+            active,
+            read,
+            density: 1.0,
+            index_bits: 0.0,
+        }
     }
 
-    fn weight(&mut self, elements: f64, bytes_per_element: f64, parameter: Parameter) -> Tensor {
+    pub(super) fn weight(&mut self, elements: f64, bytes_per_element: f64, parameter: Parameter) -> Tensor {
         let copies = self.experts.count;
         let tensor = self.tensor(copies * elements, bytes_per_element, parameter.trained);
         self.ledger.tensors[tensor.id].parameter = Some(Parameter { factored: copies * parameter.factored, ..parameter });
@@ -206,7 +235,7 @@ impl Tape {
 
     /// The same values under another count: what a layer receives from the one before, or what leaves a stack.
     pub fn carry(&mut self, from: Tensor) -> Tensor {
-        let tensor = self.activation(from.elements);
+        let tensor = self.made_of(&[from], from.elements);
         let record = &mut self.ledger.tensors[tensor.id];
         (record.layer_input, record.carried) = (self.layer, Some(from.id));
         tensor
@@ -256,13 +285,19 @@ impl Tape {
         tensor
     }
 
+    /// Whether gradients flow into it.
+    #[must_use]
+    pub fn has_gradient(&self, tensor: Tensor) -> bool {
+        tensor.gradient
+    }
+
     /// The same values without a gradient (`detach`, `no_grad`).
     #[must_use]
     pub fn detached(&self, tensor: Tensor) -> Tensor {
         Tensor { gradient: false, ..tensor }
     }
 
-    fn tensor(&mut self, elements: f64, bytes_per_element: f64, gradient: bool) -> Tensor {
+    pub(super) fn tensor(&mut self, elements: f64, bytes_per_element: f64, gradient: bool) -> Tensor {
         let id = self.ledger.tensors.len();
         self.ledger.tensors.push(TensorRecord {
             elements,
@@ -347,6 +382,7 @@ impl Tape {
             shape: draft.shape,
             formula: draft.formula,
             trained: draft.inputs.iter().any(|input| self.ledger.tensors[input.id].parameter.is_some()),
+            units: Units::default(),
             rule: draft.rule,
             inputs,
             split: self.split,

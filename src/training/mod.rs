@@ -212,7 +212,7 @@ impl Training {
         let memory = Memory::of(&ledger, self.precision, self.optimizer, self.checkpointing);
         let mut work = StepWork::new(ledger.kernels(self.checkpointing == Checkpointing::Full), accumulation);
         // The optimizer reads gradients and its state and writes its state and the weights.
-        work.optimizer = memory.gradients + memory.optimizer * 2.0 + memory.parameters;
+        work.optimizer = memory.gradients + memory.optimizer * 2.0 + Bytes::new(ledger.trained_bytes());
         work.gradients = if accelerators > 1 { memory.gradients } else { Bytes::new(0.0) };
         work.layer_runs = accumulation * model.layers() as f64;
         Ok(PhaseWork {

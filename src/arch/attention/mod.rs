@@ -232,7 +232,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> 
     let attention = context.attention;
     let out = Layer {
         name: "output projection",
-        group: LinearComponent::Attention,
+        group: LinearComponent::Output,
         inputs: attention.heads * attention.head_width(context.model.width),
         outputs: context.model.width,
         bias: attention.output_bias.unwrap_or(attention.bias),
@@ -255,7 +255,14 @@ fn declare(tape: &mut Tape, context: &Context<'_>, name: &'static str) {
 fn projection(context: &Context<'_>, name: &'static str, heads: u64) -> Layer {
     let attention = context.attention;
     let outputs = heads * attention.head_width(context.model.width);
-    Layer { name, group: LinearComponent::Attention, inputs: context.model.width, outputs, bias: attention.bias }
+    let group = match name {
+        "query projection" => LinearComponent::Query,
+        "key projection" => LinearComponent::Key,
+        "value projection" => LinearComponent::Value,
+        "query-key-value projection" => LinearComponent::QueryKeyValue,
+        _ => LinearComponent::Attention,
+    };
+    Layer { name, group, inputs: context.model.width, outputs, bias: attention.bias }
 }
 
 /// Queries, keys and values; from one matrix if the model says so and the inputs allow it.

@@ -3,8 +3,8 @@
 //! Winata et al. 2020 (arXiv 1910.13923), the linear encoder-decoder unit of the Low-Rank Transformer. It has
 //! r (m + n) weights for m n, and keeps x A for backward besides x.
 
-use super::Layer;
-use crate::ledger::{Shape, Tape, Tensor};
+use super::{Context, Layer, matrix};
+use crate::ledger::{Tape, Tensor};
 
 /// Both factors, and the bias if there is one.
 pub(super) fn weights(tape: &mut Tape, layer: &Layer, rank: f64) -> [Tensor; 2] {
@@ -16,10 +16,12 @@ pub(super) fn weights(tape: &mut Tape, layer: &Layer, rank: f64) -> [Tensor; 2] 
 }
 
 /// Writes y = (x A) B + b.
-pub(super) fn write(tape: &mut Tape, layer: &Layer, rank: f64, x: Tensor) -> Tensor {
+pub(super) fn write(tape: &mut Tape, context: &Context<'_>, layer: &Layer, rank: f64, x: Tensor) -> Tensor {
     let (m, n) = (layer.inputs as f64, layer.outputs as f64);
-    let rows = x.elements / m;
-    let [first, second] = weights(tape, layer, rank);
-    let inner = tape.matmul(layer.name, x, first, Shape::product(rows, rank, m));
-    tape.matmul(layer.name, inner, second, Shape::product(rows, n, rank))
+    let inner = matrix::product(tape, context, layer, m, rank, x);
+    let out = matrix::product(tape, context, layer, rank, n, inner);
+    if layer.bias {
+        tape.parameter(n);
+    }
+    out
 }

@@ -1,13 +1,33 @@
-//! Linear layers, one file a kind.
+//! Linear layers, one file a kind. A layer is dense or low-rank; each of its matrices may be pruned, quantised, or
+//! multiplied in 8 bits; an adapter may stand beside it. Each is a setting of its own, and all combine.
 
+mod adapter;
+mod blocks;
 mod dense;
+mod int8;
 mod low_rank;
+mod matrix;
+mod n_of_m;
+mod quantised;
+mod unstructured;
 
 use serde::Deserialize;
 
 use super::Context;
 use super::config::{Linear, LinearComponent};
 use crate::ledger::{Tape, Tensor};
+
+pub(super) use adapter::write as adapt;
+
+/// The settings of each kind, and what each says to a reader.
+pub mod settings {
+    pub use super::adapter::Adapter;
+    pub use super::blocks::Blocks;
+    pub use super::int8::Products;
+    pub use super::n_of_m::NOfM;
+    pub use super::quantised::Quantised;
+    pub use super::unstructured::Unstructured;
+}
 
 /// The kinds of linear layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -36,9 +56,18 @@ pub(super) struct Layer {
 
 /// Writes a linear layer of the kind that the model asks for on `x`, which has `inputs` columns.
 pub(super) fn write(tape: &mut Tape, context: &Context<'_>, layer: Layer, x: Tensor) -> Tensor {
-    match context.model.linear.rank_of(&layer) {
-        Some(rank) => low_rank::write(tape, &layer, rank as f64, x),
-        None => dense::write(tape, &layer, x),
+    let out = match context.model.linear.rank_of(&layer) {
+        Some(rank) => low_rank::write(tape, context, &layer, rank as f64, x),
+        None => dense::write(tape, context, &layer, x),
+    };
+    adapt(tape, context, &layer, x, out)
+}
+
+impl LinearComponent {
+    /// Whether a layer of `group` is one of these.
+    fn holds(self, group: Self) -> bool {
+        let attention = matches!(group, Self::Attention | Self::Query | Self::Key | Self::Value | Self::QueryKeyValue | Self::Output);
+        self == group || (self == Self::Attention && attention)
     }
 }
 
@@ -50,12 +79,20 @@ pub(super) fn declare(tape: &mut Tape, context: &Context<'_>, layer: Layer) {
     }
 }
 
+/// Whether `layer` is among the named components, or among `usual` where none are named.
+fn among(components: Option<&Vec<LinearComponent>>, usual: &[LinearComponent], layer: &Layer) -> bool {
+    components.map_or(usual, Vec::as_slice).iter().any(|component| component.holds(layer.group))
+}
+
+/// The groups that a factorisation or a pruning touches where none are named: all linear layers but the vocabulary
+/// projection and the transform before it.
+const INSIDE: &[LinearComponent] = &[LinearComponent::Attention, LinearComponent::FeedForward, LinearComponent::Pooler];
+
 impl Linear {
     /// The groups that are factorised: all linear layers but the vocabulary projection and the transform before it,
     /// as in the authors' own code (Cahyawijaya 2021: encoder and pooler of BERT).
     pub(super) fn groups(&self) -> &[LinearComponent] {
-        use LinearComponent::{Attention, FeedForward, Pooler};
-        self.components.as_deref().unwrap_or(&[Attention, FeedForward, Pooler])
+        self.components.as_deref().unwrap_or(INSIDE)
     }
 
     /// Whether any layer is asked to be low-rank.
@@ -64,10 +101,31 @@ impl Linear {
         self.rank.is_some() || self.ratio.is_some()
     }
 
+    /// Whether a layer is anything but dense, so that it cannot be the token table.
+    pub(super) fn changes(&self, layer: &Layer) -> bool {
+        self.rank_of(layer).is_some()
+            || self.n_of_m.as_ref().is_some_and(|kind| kind.touches(layer))
+            || self.blocks.as_ref().is_some_and(|kind| kind.touches(layer))
+            || self.unstructured.as_ref().is_some_and(|kind| kind.touches(layer))
+            || self.quantised.as_ref().is_some_and(|kind| kind.touches(layer))
+    }
+
+    /// What a reader should know of the kinds that are set.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let notes = [
+            self.n_of_m.as_ref().map(settings::NOfM::note),
+            self.blocks.as_ref().map(settings::Blocks::note),
+            self.unstructured.as_ref().map(settings::Unstructured::note),
+            self.quantised.as_ref().filter(|_| self.adapter.is_none()).map(|_| quantised::FROZEN.to_string()),
+            self.adapter.as_ref().map(settings::Adapter::note),
+        ];
+        notes.into_iter().flatten().collect()
+    }
+
     /// The rank of a layer's factors, or none if it stays dense: because its group is not factorised, or because the
     /// rank is not below m n / (m + n), where two factors would cost more than one matrix.
     pub(super) fn rank_of(&self, layer: &Layer) -> Option<u64> {
-        if !self.groups().contains(&layer.group) {
+        if !among(self.components.as_ref(), INSIDE, layer) {
             return None;
         }
         let limit = break_even(layer.inputs, layer.outputs);
@@ -109,5 +167,12 @@ mod tests {
         assert_eq!(linear.rank_of(&layer(768, 768)), Some(153));
         assert_eq!(linear.rank_of(&layer(768, 3072)), Some(245));
         assert_eq!(Linear::default().rank_of(&layer(768, 768)), None);
+    }
+
+    #[test]
+    fn attention_holds_each_of_its_projections() {
+        use LinearComponent::{Attention, FeedForward, Key, Query};
+        assert!(Attention.holds(Query) && Attention.holds(Attention) && Query.holds(Query));
+        assert!(!Query.holds(Attention) && !Query.holds(Key) && !Attention.holds(FeedForward));
     }
 }

@@ -1,0 +1,137 @@
+//! Matrices that are not held as they are: pruned, quantised, frozen; and what a product with them can run on.
+
+use serde::Deserialize;
+
+use super::op::{Parameter, Rule, Shape};
+use super::tape::{Draft, Tape, Tensor};
+
+/// What products can run on, if an accelerator has it. All count their dense FLOPs: what an accelerator makes of them is
+/// told by its profile.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Unit {
+    /// Products at the precision of the step.
+    #[default]
+    Dense,
+    /// Zeros that stand in a pattern.
+    Pattern(Pattern),
+    /// Zeros that stand anywhere, and the share of elements that are none.
+    Unstructured(f64),
+    /// 8-bit integers.
+    Int8,
+}
+
+/// At most `keep` of `of` neighbours are no zeros, as in 2:4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pattern {
+    /// Elements kept.
+    pub keep: u32,
+    /// Neighbours they are kept of.
+    pub of: u32,
+}
+
+impl Pattern {
+    /// The share of elements that are kept.
+    #[must_use]
+    pub fn density(self) -> f64 {
+        f64::from(self.keep) / f64::from(self.of)
+    }
+}
+
+/// What the products of an operation can run on; the gradient of a weight is always dense.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Units {
+    /// The forward product.
+    pub forward: Unit,
+    /// The product that makes the gradient of the input.
+    pub input_gradient: Unit,
+}
+
+/// How a matrix is held.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Held {
+    /// Rows.
+    pub rows: f64,
+    /// Columns.
+    pub columns: f64,
+    /// Elements held over rows times columns.
+    pub share: f64,
+    /// Elements held that are no zeros, over those held.
+    pub density: f64,
+    /// Bits that say where an element that is no zero stands, in a file.
+    pub index_bits: f64,
+    /// Bytes of an element held, where they are not those of the step; such a matrix is frozen.
+    pub bytes: Option<f64>,
+}
+
+impl Tape {
+    /// A matrix that is not held as it is.
+    pub fn held(&mut self, held: Held) -> Tensor {
+        let elements = (held.rows * held.columns * held.share).round();
+        let described = self.described(held.rows + held.columns);
+        let parameter = Parameter {
+            density: held.density,
+            index_bits: held.index_bits,
+            trained: described.trained && held.bytes.is_none(),
+            ..described
+        };
+        self.weight(elements, held.bytes.unwrap_or(self.element_bytes), parameter)
+    }
+
+    /// A quantised matrix in the precision of the step: a code looked up and scaled, 2 FLOPs an element. The copy is not
+    /// kept; where `x`, which it is to be multiplied with, needs a gradient, backward makes it again.
+    pub fn dequantise(&mut self, weight: Tensor, elements: f64, x: Tensor) -> Tensor {
+        let output = self.tensor(elements, self.element_bytes, false);
+        self.record(Draft {
+            name: "dequantise",
+            formula: "2 per element: look up, scale",
+            rule: Rule::Elementwise,
+            inputs: &[weight],
+            output,
+            keeps: &[],
+            matmul_flops: 0.0,
+            elementwise_flops: 2.0 * elements,
+            shape: None,
+        });
+        self.ledger.tensors[output.id].reversible = true;
+        if let Some(op) = self.ledger.ops.last_mut() {
+            op.reversible |= x.gradient;
+        }
+        output
+    }
+
+    /// A product with a weight that can run on `units`.
+    pub fn matmul_on(&mut self, name: &'static str, units: Units, x: Tensor, weight: Tensor, shape: Shape) -> Tensor {
+        let output = self.matmul(name, x, weight, shape);
+        self.of_weight(units);
+        output
+    }
+
+    /// A product with the blocks of a matrix that are left, as many products as there are blocks, summed into
+    /// `elements` of output.
+    pub fn matmul_blocks(&mut self, name: &'static str, x: Tensor, weight: Tensor, shape: Shape, elements: f64) -> Tensor {
+        let output = self.made_of(&[x, weight], elements);
+        let keeps: Vec<Tensor> = [(x, weight), (weight, x)].into_iter().filter(|(_, other)| other.gradient).map(|(kept, _)| kept).collect();
+        self.record(Draft {
+            name,
+            formula: "2 m n k of each block (Gray et al. 2017)",
+            rule: Rule::Product,
+            inputs: &[x, weight],
+            output,
+            keeps: &keeps,
+            matmul_flops: shape.flops(),
+            elementwise_flops: 0.0,
+            shape: Some(shape),
+        });
+        self.of_weight(Units::default());
+        output
+    }
+
+    /// The last operation is a product with a weight, though what it read may be a copy of one.
+    fn of_weight(&mut self, units: Units) {
+        if let Some(op) = self.ledger.ops.last_mut() {
+            op.trained = true;
+            op.units = units;
+        }
+    }
+}
