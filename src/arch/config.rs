@@ -60,11 +60,15 @@ pub struct Model {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Embedding {
-    /// tokens or vectors.
+    /// tokens, vectors or patches.
     #[serde(default)]
     pub kind: EmbeddingKind,
-    /// Rows of the token table, V.
+    /// Rows of the token table, V; needed unless patches take its place.
+    #[serde(default)]
     pub vocabulary: u64,
+    /// The patches of an image, for that kind; their number is the length of the sequence.
+    #[serde(default)]
+    pub patches: Option<Patches>,
     /// Columns of the tables where they differ from the model's width (ALBERT).
     #[serde(default)]
     pub width: Option<u64>,
@@ -94,6 +98,39 @@ pub enum EmbeddingKind {
     Tokens,
     /// Vectors of the model's width, as they are.
     Vectors,
+    /// Patches of an image, which a linear layer turns into vectors.
+    Patches,
+}
+
+/// An image cut into patches, each of which a linear layer turns into a vector (Dosovitskiy et al. 2021, section 3.1).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Patches {
+    /// Height and width of the image in pixels.
+    pub image: [u64; 2],
+    /// Height and width of a patch.
+    pub size: [u64; 2],
+    /// Numbers a pixel.
+    pub channels: u64,
+}
+
+impl Patches {
+    /// Patches of an image: those that fit whole.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        let ([height, width], [rows, columns]) = (self.image, self.size);
+        (height / rows.max(1)) * (width / columns.max(1))
+    }
+
+    /// Numbers of a patch.
+    pub(super) fn numbers(&self) -> u64 {
+        self.size.iter().product::<u64>() * self.channels
+    }
+
+    /// Numbers of an image.
+    pub(super) fn image_numbers(&self) -> u64 {
+        self.image.iter().product::<u64>() * self.channels
+    }
 }
 
 /// How positions are told apart.
@@ -356,7 +393,7 @@ pub struct Head {
     /// sentence: 2).
     #[serde(default)]
     pub sentence_classes: Option<u64>,
-    /// What a classification looks at: the first position through a dense layer, or the last one as it is.
+    /// What a classification looks at: the first position, through a dense layer or as it is, or the last one as it is.
     #[serde(default)]
     pub pooling: Pooling,
     /// Dropout rate before the last layer of a classification; the model's where not said.
@@ -392,6 +429,8 @@ pub enum Pooling {
     /// The first position, through a dense layer and an activation.
     #[default]
     First,
+    /// The first position as it is (ViT).
+    FirstAsIs,
     /// The last position that is no padding: every position gets its logits, and one is picked (GPT-2).
     Last,
 }

@@ -1,15 +1,17 @@
 //! Embeddings: token, position and segment tables, summed, normalised, dropped out, widened.
 
-use super::Context;
-use super::config::{EmbeddingKind, NormKind, PositionIds, PositionKind, Positions, RotaryTables};
+use super::config::{EmbeddingKind, NormKind, Patches, PositionIds, PositionKind, Positions, RotaryTables};
+use super::{Batch, Context, Model};
 use crate::ledger::{Component, Keeps, Shape, Tape, Tensor};
 
-/// The token table, which a tied head uses too; none where vectors are read.
+/// The table that turns tokens into vectors, which a tied head uses too, or the matrix that patches pass; none where
+/// vectors are read.
 pub(super) fn table(tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
     tape.component(Component::Embedding);
     let embedding = &context.model.embedding;
     let width = embedding.width.unwrap_or(context.model.width);
-    (embedding.kind == EmbeddingKind::Tokens).then(|| tape.matrix(embedding.vocabulary as f64, width as f64))
+    let rows = embedding.patches.as_ref().map_or(embedding.vocabulary, Patches::numbers);
+    (embedding.kind != EmbeddingKind::Vectors).then(|| tape.matrix(rows as f64, width as f64))
 }
 
 /// The sines and cosines that rotary positions share over all layers.
@@ -27,14 +29,28 @@ pub(super) fn rotary_tables(tape: &mut Tape, context: &Context<'_>) -> Option<Te
     })
 }
 
-/// Writes the embedding of `ids` into hidden states; without a table, what is read has their width already.
+/// What the model reads: the ids of tokens, or the pixels of images.
+pub(super) fn input(tape: &mut Tape, model: &Model, batch: Batch) -> Tensor {
+    match &model.embedding.patches {
+        Some(patches) => tape.constant(batch.sequences * patches.image_numbers() as f64, batch.element_bytes),
+        None => tape.indices(batch.sequences * batch.length),
+    }
+}
+
+/// Writes the embedding of `ids`, tokens or pixels, into hidden states; without a table, what is read has their width
+/// already.
 pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Option<Tensor>, ids: Tensor) -> Tensor {
     tape.component(Component::Embedding);
     let (model, embedding) = (context.model, &context.model.embedding);
     let width = embedding.width.unwrap_or(model.width) as f64;
-    let mut x = match table {
-        Some(table) => tape.lookup("token lookup", table, ids, width),
-        None => tape.constant(tape.tokens() * width, context.batch.element_bytes),
+    let mut x = match (table, &embedding.patches) {
+        (Some(table), Some(patches)) => {
+            tape.parameter(width);
+            let (rows, numbers) = (context.batch.sequences * patches.count() as f64, patches.numbers() as f64);
+            tape.matmul("patch projection", ids, table, Shape::product(rows, width, numbers))
+        }
+        (Some(table), None) => tape.lookup("token lookup", table, ids, width),
+        (None, _) => tape.constant(tape.tokens() * width, context.batch.element_bytes),
     };
     if embedding.segments > 0 {
         let segments = tape.parameter(embedding.segments as f64 * width);

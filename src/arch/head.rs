@@ -28,6 +28,11 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
                     let pooled = tape.dropout(pooled, rate(context));
                     classifier(tape, context, pooled, inner, classes(context), true)
                 }
+                Pooling::FirstAsIs => {
+                    let first = tape.view(hidden, 1.0 / context.batch.length);
+                    let first = tape.dropout(first, rate(context));
+                    classifier(tape, first, model.hidden_width(), classes(context), true)
+                }
                 Pooling::Last => {
                     let logits = classifier(tape, context, hidden, model.hidden_width(), classes(context), model.head.bias);
                     tape.expand("pick last position", logits, rows * classes(context))

@@ -87,7 +87,14 @@ impl Model {
     /// The length to look at where none is said: 512, or the longest if that is less.
     #[must_use]
     pub fn usual_length(&self) -> u64 {
-        self.embedding.positions.longest().map_or(512, |length| length.min(512))
+        let longest = self.embedding.positions.longest().unwrap_or(512).saturating_sub(self.class_positions() as u64);
+        self.length_of(longest.min(512))
+    }
+
+    /// The length of a sequence where `asked` is asked for: another one only if an image's patches are the sequence.
+    #[must_use]
+    pub fn length_of(&self, asked: u64) -> u64 {
+        self.embedding.patches.as_ref().map_or(asked, Patches::count)
     }
 
     /// Width of what leaves the last stack: twice the model's where reversible layers end in two streams.
@@ -157,7 +164,7 @@ impl Model {
         let class = self.class_positions();
         let whole = Batch { length: batch.length + class, ..batch };
         let batch = Batch { length: self.padded_length(whole.length), ..batch };
-        let ids = tape.indices(batch.sequences * (batch.length - class));
+        let ids = embedding::input(&mut tape, self, Batch { length: batch.length - class, ..batch });
         tape.set_tokens(batch.sequences * batch.length);
         let context = Context { model: self, attention: &self.attention, feed_forward: &self.feed_forward, batch, cached };
         let table = embedding::table(tape, &context);

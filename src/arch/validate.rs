@@ -27,7 +27,7 @@ impl Model {
         let layers = |stack: &Option<super::Stack>| stack.as_ref().map_or(1, |stack| stack.layers);
         let sizes = [
             ("width", self.width),
-            ("embedding.vocabulary", self.embedding.vocabulary),
+            ("embedding.vocabulary", if self.embedding.patches.is_some() { 1 } else { self.embedding.vocabulary }),
             ("embedding.width", self.embedding.width.unwrap_or(1)),
             ("embedding.positions.length", self.embedding.positions.length.unwrap_or(1)),
             ("embedding.positions.buckets", self.embedding.positions.buckets.unwrap_or(1)),
@@ -40,6 +40,7 @@ impl Model {
         for (key, size) in sizes {
             check_size(key, size)?;
         }
+        self.check_patches()?;
         if self.embedding.segments > LARGEST {
             return Err(Problem::new("embedding.segments", self.embedding.segments.to_string(), format!("0 to {LARGEST}")));
         }
@@ -63,6 +64,34 @@ impl Model {
         }
         if positions.kind == PositionKind::RelativeBias && positions.buckets.is_none() {
             return Err(Problem::new("embedding.positions.buckets", "nothing", "the rows of the bias table, such as 32"));
+        }
+        Ok(())
+    }
+
+    /// Checks patches, which stand where tokens would.
+    fn check_patches(&self) -> Result<(), Problem> {
+        let wanted = self.embedding.kind == EmbeddingKind::Patches;
+        let Some(patches) = self.embedding.patches.as_ref().filter(|_| wanted) else {
+            return match (wanted, &self.embedding.patches) {
+                (true, _) => Err(Problem::new("embedding.patches", "nothing", "image, size and channels")),
+                (false, Some(_)) => Err(Problem::new("embedding.kind", "patches of another kind", "patches")),
+                (false, None) => Ok(()),
+            };
+        };
+        for (key, sizes) in [("image", &patches.image[..]), ("size", &patches.size[..]), ("channels", &[patches.channels][..])] {
+            sizes.iter().try_for_each(|size| check_size(&format!("embedding.patches.{key}"), *size))?;
+        }
+        let sizes = [("size", patches.numbers()), ("image", patches.image_numbers()), ("size", patches.count())];
+        sizes.iter().try_for_each(|(key, size)| check_size(&format!("embedding.patches.{key}"), *size))?;
+        if self.embedding.vocabulary > 0 {
+            return Err(Problem::new("embedding.vocabulary", "a vocabulary beside patches", "one of the two"));
+        }
+        if self.decoder.is_some() {
+            return Err(Problem::new("embedding.patches", "patches with a decoder", "an encoder alone"));
+        }
+        let words = matches!(self.head.kind, HeadKind::MaskedLm | HeadKind::CausalLm | HeadKind::SequenceToSequence);
+        if words {
+            return Err(Problem::new("head.kind", "a language model of patches", "classification, pooler or none"));
         }
         Ok(())
     }
@@ -370,6 +399,11 @@ impl Model {
 
     /// Checks that a sequence of `length` positions fits.
     pub(super) fn check_length(&self, length: u64) -> Result<(), Problem> {
+        let asked = length.saturating_sub(u64::from(self.embedding.class_token));
+        if self.length_of(asked) != asked {
+            let allowed = format!("{}, the patches of the image", self.length_of(asked));
+            return Err(Problem::new("embedding.patches", format!("a sequence of {asked}"), allowed));
+        }
         let positions = &self.embedding.positions;
         let grid: u64 = positions.shape.iter().product();
         if positions.kind == PositionKind::Axial && length > grid {

@@ -15,6 +15,8 @@ use crate::units::{Bytes, Flops, grouped};
 pub struct Inspection<'a> {
     model: &'a Model,
     batch: u64,
+    /// The length that was asked for, and the one that the model has.
+    asked: u64,
     length: u64,
     precision: Precision,
     ledger: Ledger,
@@ -29,17 +31,22 @@ impl<'a> Inspection<'a> {
     /// # Errors
     /// The sequence is too long for the model.
     pub fn new(model: &'a Model, batch: u64, length: u64, precision: Precision) -> Result<Self, Problem> {
+        let (asked, length) = (length, model.length_of(length));
         let ledger = model.ledger(Batch { sequences: batch as f64, length: length as f64, element_bytes: precision.element_bytes() })?;
         let memory = Memory::of(&ledger, precision, Optimizer::Adam, Checkpointing::None);
         let batch_sizes = Batch { sequences: batch as f64, length: length as f64, element_bytes: precision.element_bytes() };
         let inference = model.inference_ledger(batch_sizes, 0.0)?;
-        Ok(Self { model, batch, length, precision, ledger, memory, inference })
+        Ok(Self { model, batch, asked, length, precision, ledger, memory, inference })
     }
 
     /// What a reader should know.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        self.model.notes_at(self.length)
+        let mut notes = self.model.notes_at(self.length);
+        if self.asked != self.length {
+            notes.push(format!("the image has {} patches, which are the sequence: not {}", self.length, self.asked));
+        }
+        notes
     }
 
     /// Versioned JSON.

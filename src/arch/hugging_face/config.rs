@@ -258,9 +258,9 @@ impl<'a> Import<'a> {
         self.model = overlay::overlay(model, node);
     }
 
-    /// A value of the model that comes from no single key.
-    pub(super) fn leaf(&self, data: Data) -> Node {
-        Node { data, origin: self.config.origin.clone() }
+    /// A list of whole numbers as a document has it.
+    pub(super) fn whole(&self, numbers: &[u64]) -> Vec<Node> {
+        numbers.iter().map(|number| Node { data: number.data(), origin: self.config.origin.clone() }).collect()
     }
 
     /// A table from dotted paths, for a group of layers.

@@ -12,6 +12,7 @@ mod longformer;
 mod reformer;
 mod t5;
 mod transformer_xl;
+mod vit;
 
 use config::Import;
 
@@ -43,6 +44,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("transfo-xl", transformer_xl::transfo_xl),
     ("umt5", t5::umt5),
     ("xlm-roberta", bert::roberta),
+    ("vit", vit::vit),
     ("xlnet", transformer_xl::xlnet),
 ];
 

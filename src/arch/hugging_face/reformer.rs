@@ -57,14 +57,9 @@ fn positions(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     import.put("embedding.positions.kind", "axial");
     for (ours, key, default) in [("shape", "axial_pos_shape", [64, 64]), ("widths", "axial_pos_embds_dim", [64, 192])] {
         let sizes = import.sizes(key, &default)?;
-        import.set(&format!("embedding.positions.{ours}"), whole(import, &sizes), key);
+        import.set(&format!("embedding.positions.{ours}"), import.whole(&sizes), key);
     }
     Ok(())
-}
-
-/// A list of whole numbers as a document has it.
-fn whole(import: &Import<'_>, numbers: &[u64]) -> Vec<Node> {
-    numbers.iter().map(|number| import.leaf(Data::Integer(*number as i64))).collect()
 }
 
 /// The layers by `attn_layers`, neighbours of one kind as one group.
@@ -113,7 +108,7 @@ fn group(import: &Import<'_>, hashed: bool, layers: usize) -> Result<Vec<(&'stat
             true => vec![import.size("num_buckets", 1)?],
             false => import.sizes("num_buckets", &[])?,
         };
-        entries.push(("attention.reformer.buckets", Data::Array(whole(import, &buckets))));
+        entries.push(("attention.reformer.buckets", Data::Array(import.whole(&buckets))));
     }
     Ok(entries)
 }
