@@ -31,7 +31,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
                 Pooling::FirstAsIs => {
                     let first = tape.view(hidden, 1.0 / context.batch.length);
                     let first = tape.dropout(first, rate(context));
-                    classifier(tape, first, model.hidden_width(), classes(context), true)
+                    classifier(tape, context, first, model.hidden_width(), classes(context), true)
                 }
                 Pooling::Last => {
                     let logits = classifier(tape, context, hidden, model.hidden_width(), classes(context), model.head.bias);

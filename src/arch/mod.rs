@@ -164,7 +164,7 @@ impl Model {
         let class = self.class_positions();
         let whole = Batch { length: batch.length + class, ..batch };
         let batch = Batch { length: self.padded_length(whole.length), ..batch };
-        let ids = embedding::input(&mut tape, self, Batch { length: batch.length - class, ..batch });
+        let ids = embedding::input(tape, self, Batch { length: batch.length - class, ..batch });
         tape.set_tokens(batch.sequences * batch.length);
         let context = Context { model: self, attention: &self.attention, feed_forward: &self.feed_forward, batch, cached };
         let table = embedding::table(tape, &context);
