@@ -63,6 +63,7 @@ const SUBJECTS: &[Subject] = &[
     Subject::new("sliding_window", "attention.sliding_window = { window = 16 }", 1, Growth::Linear),
     Subject::new("sliding_window", "attention.implementation = \"fused\"\nattention.sliding_window = { window = 16 }", 1, Growth::Linear),
     Subject::new("transformer_xl", "attention.transformer_xl = { memory = 16 }", 1, Growth::Quadratic),
+    Subject::new("mamba", "attention.heads = 1\nattention.mamba = { states = 4 }", 1, Growth::Linear),
     Subject::new("xlnet", "", 1, Growth::Quadratic),
     Subject::new("synthesizer", "", 1, Growth::Quadratic),
     Subject::new("synthesizer", "attention.synthesizer = { factors = [64, 128], dot_product = true }", 1, Growth::Quadratic),
@@ -84,9 +85,10 @@ impl Subject {
         format!(
             "schema = 1\nname = \"subject\"\nsource = \"here\"\nsources.here = {{ citation = \"none\", year = 2000 }}\n\
              width = {width}\ndropout = 0.1\nembedding.vocabulary = 50\nembedding.positions = {{ kind = \"sinusoidal\", length = {LONGEST} }}\n\
-             attention.kind = \"{}\"\nattention.heads = 4\nfeed_forward.width = {width}\nfeed_forward.activation = \"gelu\"\n\
+             attention.kind = \"{}\"\n{}feed_forward.width = {width}\nfeed_forward.activation = \"gelu\"\n\
              norm.kind = \"layer\"\nnorm.placement = \"post\"\nhead.kind = \"none\"\n{stack}.layers = {layers}\n{}{}",
             self.kind,
+            if self.settings.contains("attention.heads") { "" } else { "attention.heads = 4\n" },
             self.settings,
             if self.settings.is_empty() { "" } else { "\n" }
         )

@@ -3,7 +3,7 @@
 use super::Context;
 use super::attention::{self, Attention, Inputs};
 use super::config::{NormKind, NormPlacement, PositionKind, Stack, Streams};
-use super::feed_forward::{self, Mixture};
+use super::feed_forward::{self, FeedForwardKind, Mixture};
 use crate::ledger::{Component, Keeps, Repeat, Tape, Tensor};
 
 /// Writes a stack on `x`; with `memory`, each layer attends to it between its other two sub-layers.
@@ -52,6 +52,9 @@ pub(super) fn write(
                     }),
                     None => stream,
                 };
+                if feed_forward.kind == FeedForwardKind::None {
+                    return stream;
+                }
                 sub_layer(tape, &context, Component::FeedForward, stream, |tape, x| feed_forward::write(tape, &context, x))
             });
         }

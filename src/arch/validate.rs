@@ -2,6 +2,7 @@
 
 use super::attention::{Attention, Implementation};
 use super::config::{EmbeddingKind, HeadKind, HeadPositions, LinearComponent, Loss, Model, Pooling, PositionKind, Streams};
+use super::feed_forward::FeedForwardKind;
 use super::linear::{LinearKind, break_even};
 use crate::document::Problem;
 
@@ -281,31 +282,26 @@ impl Model {
 
     /// Inputs and outputs of the layers that a factorisation would touch.
     fn factorised_sizes(&self) -> Vec<(u64, u64)> {
-        let inner = self.attention.heads * self.attention.head_width(self.width);
         let narrow = self.embedding.width.unwrap_or(self.width);
+        let head_width = self.attention.head_width(self.width);
         self.linear
             .groups()
             .iter()
-            .filter_map(|group| match group {
-                LinearComponent::Attention if self.attention.fused_projection => {
-                    let heads = self.attention.heads + 2 * self.attention.groups();
-                    Some((self.width, heads * self.attention.head_width(self.width)))
+            .flat_map(|group| match group {
+                LinearComponent::Attention => {
+                    self.attention.mechanism().map(|mechanism| mechanism.linear_sizes(self, &self.attention)).unwrap_or_default()
                 }
-                LinearComponent::QueryKeyValue => {
-                    let heads = self.attention.heads + 2 * self.attention.groups();
-                    Some((self.width, heads * self.attention.head_width(self.width)))
+                LinearComponent::QueryKeyValue => vec![(self.width, (self.attention.heads + 2 * self.attention.groups()) * head_width)],
+                LinearComponent::Key | LinearComponent::Value => vec![(self.width, self.attention.groups() * head_width)],
+                LinearComponent::Query | LinearComponent::Output => vec![(self.width, self.attention.heads * head_width)],
+                LinearComponent::FeedForward if self.feed_forward.kind == FeedForwardKind::None => Vec::new(),
+                LinearComponent::FeedForward => vec![(self.width, self.feed_forward.width)],
+                LinearComponent::Pooler if matches!(self.head.kind, HeadKind::Pooler | HeadKind::Classification) => {
+                    vec![(self.width, self.head.inner_width.unwrap_or(self.width))]
                 }
-                LinearComponent::Key | LinearComponent::Value => {
-                    Some((self.width, self.attention.groups() * self.attention.head_width(self.width)))
-                }
-                LinearComponent::Attention | LinearComponent::Query | LinearComponent::Output => Some((self.width, inner)),
-                LinearComponent::FeedForward => Some((self.width, self.feed_forward.width)),
-                LinearComponent::Pooler => {
-                    let outputs = self.head.inner_width.unwrap_or(self.width);
-                    matches!(self.head.kind, HeadKind::Pooler | HeadKind::Classification).then_some((self.width, outputs))
-                }
-                LinearComponent::HeadTransform => Some((self.width, narrow)),
-                LinearComponent::Vocabulary => Some((narrow, self.embedding.vocabulary)),
+                LinearComponent::Pooler => Vec::new(),
+                LinearComponent::HeadTransform => vec![(self.width, narrow)],
+                LinearComponent::Vocabulary => vec![(narrow, self.embedding.vocabulary)],
             })
             .collect()
     }

@@ -31,6 +31,13 @@ pub(super) trait Mechanism: Debug {
         None
     }
 
+    /// Inputs and outputs of its linear layers.
+    fn linear_sizes(&self, model: &Model, attention: &Attention) -> Vec<(u64, u64)> {
+        let head_width = attention.head_width(model.width);
+        let heads = if attention.fused_projection { attention.heads + 2 * attention.groups() } else { attention.heads };
+        vec![(model.width, heads * head_width)]
+    }
+
     /// What a reader should know of it at a length.
     fn note(&self, _length: u64) -> Option<String> {
         None
@@ -170,6 +177,8 @@ mechanisms! {
     Synthesizer: synthesizer = "synthesizer",
     /// Blocks that see themselves and one that a learned sorting puts beside them (Tay et al. 2020).
     Sinkhorn: sinkhorn = "sinkhorn",
+    /// No attention: a state-space layer whose matrices depend on the position (Gu and Dao 2023).
+    Mamba: mamba = "mamba",
 }
 
 fn yes() -> bool {

@@ -21,12 +21,13 @@ pub use mixture::{Combine, Mixture};
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeedForward {
-    /// plain, gated or mixture.
+    /// plain, gated, mixture or none.
     #[serde(default)]
     pub kind: FeedForwardKind,
-    /// Inner width, f; of each expert in a mixture.
+    /// Inner width, f; of each expert in a mixture. Needed unless there is none.
+    #[serde(default)]
     pub width: u64,
-    /// Activation function.
+    /// Activation function; that of a state-space layer too.
     pub activation: Activation,
     /// Whether the linear layers have a bias.
     #[serde(default = "yes")]
@@ -53,6 +54,8 @@ pub enum FeedForwardKind {
     Gated,
     /// Networks of which each position passes through a few (Shazeer et al. 2017).
     Mixture,
+    /// None: layers of one sub-layer (Mamba).
+    None,
 }
 
 fn yes() -> bool {
@@ -62,7 +65,7 @@ fn yes() -> bool {
 impl FeedForward {
     /// Checks it; keys are relative to its table.
     pub(super) fn check(&self) -> Result<(), Problem> {
-        super::validate::check_size("width", self.width)?;
+        super::validate::check_size("width", if self.kind == FeedForwardKind::None { 1 } else { self.width })?;
         super::validate::check_rate("dropout", self.dropout.value())?;
         super::validate::check_rate("output_dropout", self.output_dropout.unwrap_or_default().value())?;
         match (&self.mixture, self.kind) {

@@ -9,6 +9,7 @@ mod bert;
 mod config;
 mod head;
 mod longformer;
+mod mamba;
 mod reformer;
 mod t5;
 mod transformer_xl;
@@ -33,6 +34,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("electra", bert::electra),
     ("longformer", longformer::longformer),
     ("m2m_100", bart::m2m_100),
+    ("mamba", mamba::mamba),
     ("marian", bart::marian),
     ("mbart", bart::mbart),
     ("mt5", t5::mt5),
@@ -43,8 +45,8 @@ const FAMILIES: &[(&str, Family)] = &[
     ("t5", t5::t5),
     ("transfo-xl", transformer_xl::transfo_xl),
     ("umt5", t5::umt5),
-    ("xlm-roberta", bert::roberta),
     ("vit", vit::vit),
+    ("xlm-roberta", bert::roberta),
     ("xlnet", transformer_xl::xlnet),
 ];
 
