@@ -67,6 +67,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
             language_model(tape, context, hidden, table, false);
             if let Some(classes) = model.head.sentence_classes {
                 let pooled = pool(tape, context, padded);
+                let pooled = tape.dropout(pooled, model.head.dropout.unwrap_or_default().value());
                 let logits = classifier(tape, context, pooled, model.width, classes as f64, true);
                 let labels = tape.indices(context.batch.sequences);
                 tape.cross_entropy(logits, context.batch.sequences, classes as f64, labels);

@@ -217,6 +217,8 @@ pub(super) fn albert(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     };
     encoder(import, &defaults)?;
     import.set("embedding.width", import.size("embedding_size", 128)?, "embedding_size");
+    // As released, what leaves the feed-forward network is not dropped out.
+    import.put("feed_forward.output_dropout", 0.0);
     let (layers, groups) = (import.size("num_hidden_layers", 12)?, import.size("num_hidden_groups", 1)?);
     let inner = import.size("inner_group_num", 1)?;
     if !layers.is_multiple_of(groups) {
@@ -240,7 +242,7 @@ pub(super) fn albert(import: &mut Import<'_>) -> Result<(), Diagnostic> {
         }
         Task::Sequence => classification(import, "classification", dropout),
         Task::Choice => choice(import, dropout),
-        Task::Tokens => classification(import, "token_classification", import.rate("hidden_dropout_prob", 0.0)?),
+        Task::Tokens => classification(import, "token_classification", dropout),
         Task::Answer => answer(import, 0.0),
         _ => pooler(import),
     }
