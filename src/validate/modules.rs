@@ -45,6 +45,9 @@ pub struct Explanation {
     /// FLOPs that the counter counts in a forward pass and the ledger does not, per sequence.
     #[serde(default)]
     pub matmul_forward: i64,
+    /// Bytes per position that the module keeps and hooks do not see.
+    #[serde(default)]
+    pub hidden_bytes: u64,
     /// The share by which both passes may differ, where it is more than 0.1 %.
     #[serde(default)]
     pub both_within: Option<f64>,
@@ -124,12 +127,13 @@ impl Recording {
                 holds: ((predicted + missing) / recorded - 1.0).abs() <= bar,
             }
         };
+        let hidden = told.map_or(0.0, |told| -(told.hidden_bytes as f64) * batch.sequences * batch.length);
         let both_within = told.and_then(|told| told.both_within).unwrap_or(0.001);
         Ok([
             check("parameters", ledger.parameters(), case.parameters, missing.0, 0.0),
             check("matmul forward", forward.matmul_flops, case.matmul_forward, missing.1, 0.0),
             check("matmul both passes", both, case.matmul_forward_backward, case.overcounted as f64, both_within),
-            check("bytes kept", ledger.kept_bytes(), case.activation_bytes, 0.0, self.kept_within),
+            check("bytes kept", ledger.kept_bytes(), case.activation_bytes, hidden, self.kept_within),
         ])
     }
 }

@@ -50,6 +50,12 @@ pub struct Settings {
     /// Whether keys are projected before or after their linear layer.
     #[serde(default)]
     pub order: LinformerOrder,
+    /// Whether length projections have a bias, as linear layers over positions (linformer-pytorch).
+    #[serde(default)]
+    pub bias: bool,
+    /// Whether values are the keys, from one linear layer (the linformer package's `share_kv`).
+    #[serde(default)]
+    pub values_are_keys: bool,
     /// Rows of a projection, the longest sequence; that of the positions where not said.
     #[serde(default)]
     pub length: Option<u64>,
@@ -62,7 +68,11 @@ impl Settings {
     }
 
     fn projection(&self, tape: &mut Tape, context: &Context<'_>, heads: f64) -> Tensor {
-        tape.parameter(heads * self.rows(context.model).unwrap_or_default() as f64 * self.projected_length as f64)
+        let columns = heads * self.projected_length as f64;
+        if self.bias {
+            tape.parameter(columns);
+        }
+        tape.parameter(columns * self.rows(context.model).unwrap_or_default() as f64)
     }
 }
 
@@ -78,6 +88,10 @@ impl Mechanism for Settings {
                 "compress_then_project with sharing none",
                 "project_then_compress, or another sharing: heads exist only after the projection",
             ));
+        }
+        if self.values_are_keys && matches!(self.sharing, LinformerSharing::None | LinformerSharing::Headwise) {
+            let allowed = "false, or sharing key_value or layerwise: keys and values are projected alike";
+            return Err(Problem::new("linformer.values_are_keys", "true with a projection for values", allowed));
         }
         if self.rows(model).is_none() {
             return Err(Problem::new("linformer.length", "nothing", "the longest sequence"));
@@ -101,7 +115,6 @@ impl Mechanism for Settings {
 
     fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
         let attention = context.attention;
-        let k = self.projected_length as f64;
         let heads = if self.sharing == LinformerSharing::None { attention.heads as f64 } else { 1.0 };
         let for_keys = inputs.shared.unwrap_or_else(|| self.projection(tape, context, heads));
         let for_values = match self.sharing {
@@ -112,31 +125,36 @@ impl Mechanism for Settings {
         let (key, value) = match self.order {
             LinformerOrder::ProjectThenCompress => {
                 let key = project(tape, context, "key projection", attention.heads, inputs.memory);
-                let value = project(tape, context, "value projection", attention.heads, inputs.memory);
-                (compress(tape, context, k, key, for_keys, heads), compress(tape, context, k, value, for_values, heads))
+                let value = if self.values_are_keys { key } else { project(tape, context, "value projection", attention.heads, inputs.memory) };
+                (self.compress(tape, context, key, for_keys, heads), self.compress(tape, context, value, for_values, heads))
             }
             LinformerOrder::CompressThenProject => {
-                let short_keys = compress(tape, context, k, inputs.memory, for_keys, heads);
+                let short_keys = self.compress(tape, context, inputs.memory, for_keys, heads);
                 let short_values =
-                    if for_values == for_keys { short_keys } else { compress(tape, context, k, inputs.memory, for_values, heads) };
+                    if for_values == for_keys { short_keys } else { self.compress(tape, context, inputs.memory, for_values, heads) };
                 let key = project(tape, context, "key projection", attention.heads, short_keys);
-                (key, project(tape, context, "value projection", attention.heads, short_values))
+                let value = if self.values_are_keys { key } else { project(tape, context, "value projection", attention.heads, short_values) };
+                (key, value)
             }
         };
         softmax::core(tape, context, inputs, query, key, value)
     }
 }
 
-/// Shortens `x` from n positions to k. With more than one sequence, PyTorch lays one operand out anew for the batched
-/// product and keeps that copy: the projection where each head has its own, else `x`.
-fn compress(tape: &mut Tape, context: &Context<'_>, k: f64, x: Tensor, projection: Tensor, heads: f64) -> Tensor {
-    let batch = context.batch;
-    let columns = x.elements / (batch.sequences * batch.length) / heads;
-    let shape = Shape { batch: batch.sequences * heads, m: k, n: columns, k: batch.length };
-    let (projection, x) = match (batch.sequences > 1.0, heads > 1.0) {
-        (true, true) => (tape.expand("spread projection", projection, shape.batch * k * batch.length), x),
-        (true, false) => (projection, tape.pass("lay out positions", x)),
-        (false, _) => (projection, x),
-    };
-    tape.matmul("length projection", projection, x, shape)
+impl Settings {
+    /// Shortens `x` from n positions to k. With more than one sequence, PyTorch lays one operand out anew for the batched
+    /// product and keeps that copy: the projection where each head has its own, else `x`. A linear layer over positions
+    /// takes `x` with positions last, which is a copy too.
+    fn compress(&self, tape: &mut Tape, context: &Context<'_>, x: Tensor, projection: Tensor, heads: f64) -> Tensor {
+        let (batch, k) = (context.batch, self.projected_length as f64);
+        let columns = x.elements / (batch.sequences * batch.length) / heads;
+        let shape = Shape { batch: batch.sequences * heads, m: k, n: columns, k: batch.length };
+        let (projection, x) = match (batch.sequences > 1.0, heads > 1.0) {
+            _ if self.bias => (projection, tape.pass("lay out positions", x)),
+            (true, true) => (tape.expand("spread projection", projection, shape.batch * k * batch.length), x),
+            (true, false) => (projection, tape.pass("lay out positions", x)),
+            (false, _) => (projection, x),
+        };
+        tape.matmul("length projection", projection, x, shape)
+    }
 }

@@ -286,11 +286,16 @@ fn queries_keys_values(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) 
     let query = project(tape, context, "query projection", heads, inputs.x);
     let key = project(tape, context, "key projection", groups, inputs.memory);
     let value = project(tape, context, "value projection", groups, inputs.memory);
-    let positions = &context.model.embedding.positions;
-    let rotary = inputs.rotary.filter(|_| positions.kind == PositionKind::Rotary).map(|tables| match positions.tables {
-        RotaryTables::Step => tables,
-        RotaryTables::Layer => tape.expand("spread rotary tables", tables, 2.0 * tables.elements),
-    });
+    let rotary = rotary(tape, context, inputs);
     let rotate = |tape: &mut Tape, x: Tensor| rotary.map_or(x, |tables| tape.rotate(x, tables));
     [rotate(tape, query), rotate(tape, key), value]
+}
+
+/// The tables that turn queries and keys, where positions are rotary.
+fn rotary(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Option<Tensor> {
+    let positions = &context.model.embedding.positions;
+    inputs.rotary.filter(|_| positions.kind == PositionKind::Rotary).map(|tables| match positions.tables {
+        RotaryTables::Step => tables,
+        RotaryTables::Layer => tape.expand("spread rotary tables", tables, 2.0 * tables.elements),
+    })
 }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::super::config::Model;
 use super::super::validate::check_size;
-use super::{Abilities, Attention, Context, Inputs, Mechanism, project};
+use super::{Abilities, Attention, Context, Inputs, Mechanism, project, rotary};
 use crate::document::Problem;
 use crate::ledger::{Keeps, Shape, Tape, Tensor};
 
@@ -116,7 +116,7 @@ impl Settings {
 
 impl Mechanism for Settings {
     fn abilities(&self) -> Abilities {
-        Abilities { causal: true, ..Abilities::default() }
+        Abilities { causal: true, rotary: true, ..Abilities::default() }
     }
 
     fn check(&self, _model: &Model, _attention: &Attention) -> Result<(), Problem> {
@@ -197,9 +197,13 @@ impl Settings {
         let mut value = project(tape, context, "value projection", heads, inputs.x);
         let cut = self.cut(context);
         let chunks = cut.unwrap_or_else(|| Self::whole(context));
-        if cut.is_some() {
+        let buckets = cut.map(|_| self.hash(tape, context, query, chunks.head_width));
+        // Rotary positions turn queries after the hash (reformer-pytorch).
+        if let Some(tables) = rotary(tape, context, inputs) {
+            query = tape.rotate(query, tables);
+        }
+        if let Some(buckets) = buckets {
             let rows = self.rows(tape, heads as f64);
-            let buckets = self.hash(tape, context, query, chunks.head_width);
             tape.operation("sort by bucket", 1.0, &[buckets], rows, Keeps::Nothing);
             let order = tape.indices(rows);
             let mut gather = |x: Tensor| {
@@ -235,9 +239,12 @@ impl Settings {
     /// Chunked attention of neighbours with queries, keys and values of their own.
     fn local(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
         let heads = context.attention.heads;
-        let query = project(tape, context, "query projection", heads, inputs.x);
-        let key = project(tape, context, "key projection", heads, inputs.x);
+        let mut query = project(tape, context, "query projection", heads, inputs.x);
+        let mut key = project(tape, context, "key projection", heads, inputs.x);
         let value = project(tape, context, "value projection", heads, inputs.x);
+        if let Some(tables) = rotary(tape, context, inputs) {
+            (query, key) = (tape.rotate(query, tables), tape.rotate(key, tables));
+        }
         let key = tape.pass("scale keys", key);
         let chunks = self.cut(context).unwrap_or_else(|| Self::whole(context));
         let masks = if inputs.causal { &["causal mask"][..] } else { &[] };

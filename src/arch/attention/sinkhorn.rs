@@ -28,6 +28,9 @@ pub enum SortNet {
     HiddenStates,
     /// One layer without bias on the sum of a block's keys, the same for every head (Long Range Arena).
     Keys,
+    /// Products of the mean query and the mean key of blocks, without parameters; noise joins their logarithm
+    /// (sinkhorn-transformer).
+    Means,
 }
 
 /// How blocks are sorted.
@@ -50,7 +53,7 @@ pub struct Settings {
     /// Rounds of normalising rows and columns; none is one softmax.
     #[serde(default = "seven")]
     pub iterations: u64,
-    /// hidden_states or keys.
+    /// hidden_states, keys or means.
     #[serde(default)]
     pub sort_net: SortNet,
     /// permutation or row_sums.
@@ -84,6 +87,7 @@ impl Mechanism for Settings {
         check_size("sinkhorn.block", self.block)?;
         check_size("sinkhorn.iterations", self.iterations.saturating_add(1))?;
         match self.most(model) {
+            _ if self.sort_net == SortNet::Means => Ok(()),
             None => Err(Problem::new("sinkhorn.blocks", "nothing", "the blocks of the longest sequence")),
             Some(blocks) => {
                 check_size("sinkhorn.blocks", blocks)?;
@@ -93,8 +97,9 @@ impl Mechanism for Settings {
     }
 
     fn longest(&self, model: &Model) -> Option<(u64, &'static str)> {
-        // A sum over blocks takes any number of them.
-        let limit = self.most(model).filter(|_| self.sorting == Sorting::Permutation);
+        // Products of means have no parameters, and a sum over blocks takes any number of them.
+        let limited = self.sorting == Sorting::Permutation && self.sort_net != SortNet::Means;
+        let limit = self.most(model).filter(|_| limited);
         limit.map(|blocks| (blocks * self.block, "sinkhorn.blocks"))
     }
 
@@ -112,6 +117,7 @@ impl Mechanism for Settings {
         let logits = match self.sort_net {
             SortNet::HiddenStates => self.from_hidden_states(tape, context, blocks, x),
             SortNet::Keys => self.from_keys(tape, context, blocks, key),
+            SortNet::Means => from_means(tape, blocks, query, key),
         };
         let order = self.order(tape, logits, blocks, inputs.causal);
         let [sorted_key, sorted_value] = [key, value].map(|x| self.sort(tape, context, blocks, order, x));
@@ -202,7 +208,8 @@ impl Settings {
         tape.operation("exponential", 1.0, &[logits], elements, Keeps::Output)
     }
 
-    /// Keys or values in the order of R. With more than one sequence, R is laid out anew for the batched product.
+    /// Keys or values in the order of R. With more than one sequence, logits that were made for all heads at once are
+    /// laid out anew for the batched product.
     fn sort(&self, tape: &mut Tape, context: &Context<'_>, blocks: Blocks, order: Tensor, x: Tensor) -> Tensor {
         if self.sorting == Sorting::RowSums {
             let block = blocks.length * blocks.head_width;
@@ -210,10 +217,24 @@ impl Settings {
             let shares = tape.operation("sums of rows", blocks.count, &[order], blocks.rows * blocks.count, Keeps::Nothing);
             return tape.operation("spread over blocks", 1.0, &[sums, shares], x.elements, Keeps::These(&[sums, shares]));
         }
-        let order = if context.batch.sequences > 1.0 { tape.pass("lay out order", order) } else { order };
+        let apart = context.batch.sequences > 1.0 && self.sort_net == SortNet::HiddenStates;
+        let order = if apart { tape.pass("lay out order", order) } else { order };
         let shape = Shape { batch: blocks.rows, m: blocks.count, n: blocks.length * blocks.head_width, k: blocks.count };
         tape.matmul("sort blocks", order, x, shape)
     }
+}
+
+/// Logits of the products of mean queries and keys.
+fn from_means(tape: &mut Tape, blocks: Blocks, query: Tensor, key: Tensor) -> Tensor {
+    let elements = blocks.rows * blocks.count * blocks.head_width;
+    let [query, key] = [query, key].map(|x| tape.operation("means of blocks", blocks.length, &[x], elements, Keeps::Nothing));
+    let shape = Shape { batch: blocks.rows, m: blocks.count, n: blocks.count, k: blocks.head_width };
+    let products = tape.matmul("sort net", query, key, shape);
+    let products = tape.pass("scale", products);
+    let products = tape.activate(Activation::Relu, products);
+    let products = tape.pass("above zero", products);
+    let logits = tape.operation("logarithm", 1.0, &[products], products.elements, Keeps::These(&[products]));
+    tape.pass("noise and temperature", logits)
 }
 
 /// A layer with a bias, of `[rows, outputs, inputs]`.
