@@ -96,3 +96,38 @@ fn reformer_has_ten_chunks_and_stays_quadratic() {
     }
     assert_eq!(more_parameters(&model), -2.0 * WIDTH * WIDTH);
 }
+
+#[test]
+fn linear_transformer_multiplies_keys_by_values_first() {
+    let model = arena("attention.kind = \"linear\"");
+    for length in [1000, 4000] {
+        let n = length as f64;
+        let head_width = WIDTH / HEADS;
+        let normaliser = 2.0 * n * WIDTH;
+        assert_eq!(products(&model, 1, length), 8.0 * n * WIDTH * WIDTH + 4.0 * n * WIDTH * head_width + normaliser);
+    }
+    assert_eq!(more_parameters(&model), 0.0);
+}
+
+#[test]
+fn performer_as_it_runs_needs_no_random_features() {
+    let model = arena("attention.kind = \"performer\"\nattention.performer = { kernel = \"relu\" }");
+    let linear = arena("attention.kind = \"linear\"");
+    for length in [1000, 4000] {
+        assert_eq!(products(&model, 1, length), products(&linear, 1, length));
+    }
+    assert_eq!(more_parameters(&model), 0.0);
+}
+
+#[test]
+fn performer_with_random_features_maps_queries_and_keys() {
+    for features in [2.0, 256.0] {
+        let model = arena(&format!("attention.kind = \"performer\"\nattention.performer = {{ features = {features} }}"));
+        for length in [1000, 4000] {
+            let n = length as f64;
+            let normaliser = 2.0 * n * features * HEADS;
+            assert_eq!(products(&model, 1, length), 8.0 * n * WIDTH * WIDTH + 8.0 * n * features * WIDTH + normaliser);
+        }
+        assert_eq!(more_parameters(&model), 0.0);
+    }
+}

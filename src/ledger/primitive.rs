@@ -25,6 +25,8 @@ pub enum Activation {
     GeluNew,
     /// x sigmoid(x).
     Silu,
+    /// x, or e^x - 1 below zero.
+    Elu,
     /// Hyperbolic tangent.
     Tanh,
 }
@@ -160,6 +162,7 @@ impl Tape {
             Activation::Relu => self.pointwise("relu", 1.0, &[input], output, &[output], TRAFFIC),
             Activation::Tanh => self.pointwise("tanh", 8.0, &[input], output, &[output], COUNTED),
             Activation::Gelu => self.pointwise("gelu", 8.0, &[input], output, &[input], COUNTED),
+            Activation::Elu => self.pointwise("elu", 2.0, &[input], output, &[input], TRAFFIC),
             Activation::Silu => self.pointwise("silu", 4.0, &[input], output, &[input], BY_HAND),
             Activation::GeluNew => {
                 // 0.5 x (1 + tanh(c (x + a x^3))): the power keeps x, the tanh its output, the product both factors.
@@ -283,6 +286,24 @@ impl Tape {
             matmul_flops: 2.0 * scores.flops(),
             elementwise_flops: 5.0 * scores.batch * scores.m * scores.n,
             shape: Some(scores),
+        });
+        output
+    }
+
+    /// Rows of the queries times the running sum of keys by values, in one kernel that scans the positions (Katharopoulos
+    /// et al. 2020, algorithm 1): keeps queries, keys and values; backward runs the sums once more.
+    pub fn causal_product(&mut self, inputs: [Tensor; 3], shape: Shape) -> Tensor {
+        let output = self.made_of(&inputs, shape.batch * shape.m * shape.n);
+        self.record(Draft {
+            name: "queries by running state",
+            formula: "4 n m d_h h (Katharopoulos et al. 2020, algorithm 1); backward 2.5 times, 2 of them model FLOPs",
+            rule: Rule::FusedAttention,
+            inputs: &inputs,
+            output,
+            keeps: &inputs,
+            matmul_flops: 2.0 * shape.flops(),
+            elementwise_flops: 0.0,
+            shape: Some(shape),
         });
         output
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::Context;
 use super::config::{LinearComponent, Model, PositionKind, RotaryTables};
-use super::linear::{self, Layer};
+use super::linear::{self as linear_layer, Layer};
 use crate::document::Problem;
 use crate::ledger::{Component, Tape, Tensor};
 use crate::units::Ratio;
@@ -80,6 +80,8 @@ pub(super) struct Abilities {
     /// Keys and values of earlier positions can be kept for the ones to come.
     pub cache: bool,
 }
+
+mod kernel;
 
 /// Declares the mechanisms: for each a module, whose `Settings` are its table in a model file.
 macro_rules! mechanisms {
@@ -177,6 +179,10 @@ mechanisms! {
     Synthesizer: synthesizer = "synthesizer",
     /// Blocks that see themselves and one that a learned sorting puts beside them (Tay et al. 2020).
     Sinkhorn: sinkhorn = "sinkhorn",
+    /// Products of feature maps in place of a softmax (Katharopoulos et al. 2020).
+    Linear: linear = "linear",
+    /// Random features of a softmax kernel (Choromanski et al. 2021).
+    Performer: performer = "performer",
     /// No attention: a state-space layer whose matrices depend on the position (Gu and Dao 2023).
     Mamba: mamba = "mamba",
 }
@@ -246,19 +252,19 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> 
         outputs: context.model.width,
         bias: attention.output_bias.unwrap_or(attention.bias),
     };
-    let out = linear::write(tape, context, out, mixed);
+    let out = linear_layer::write(tape, context, out, mixed);
     let elements = tape.tokens() * context.model.width as f64;
     if out.elements > elements { tape.expand("cut padding", out, elements) } else { out }
 }
 
 /// A projection of `x` to `heads` heads.
 fn project(tape: &mut Tape, context: &Context<'_>, name: &'static str, heads: u64, x: Tensor) -> Tensor {
-    linear::write(tape, context, projection(context, name, heads), x)
+    linear_layer::write(tape, context, projection(context, name, heads), x)
 }
 
 /// A projection that is not used at this length or with these settings: its parameters are there.
 fn declare(tape: &mut Tape, context: &Context<'_>, name: &'static str) {
-    linear::declare(tape, context, projection(context, name, context.attention.heads));
+    linear_layer::declare(tape, context, projection(context, name, context.attention.heads));
 }
 
 fn projection(context: &Context<'_>, name: &'static str, heads: u64) -> Layer {
