@@ -61,6 +61,10 @@ pub struct Mixture {
     /// Whether a loss that balances the load is added (Fedus et al. 2022, equations 4 to 6).
     #[serde(default)]
     pub auxiliary_loss: bool,
+    /// Whether that loss also holds the router's logits small, by the square of their log-sum-exp (Zoph et al. 2022,
+    /// ST-MoE, equation 5).
+    #[serde(default)]
+    pub z_loss: bool,
 }
 
 fn one() -> u64 {
@@ -185,9 +189,16 @@ pub(super) fn auxiliary_loss(tape: &mut Tape, mixture: &Mixture, layers: f64) {
     }
     let (experts, top_k, rows) = (mixture.experts as f64, mixture.top_k as f64, layers * tape.tokens());
     let logits = tape.activation(rows * experts);
+    if mixture.z_loss {
+        let sums = tape.operation("log-sum-exp of logits", 2.0 * experts, &[logits], rows, Keeps::OutputAnd(&[logits]));
+        tape.operation("router z-loss", 2.0 * rows, &[sums], 1.0, Keeps::These(&[sums]));
+    }
     let probabilities = tape.softmax(logits);
-    let chosen = tape.indices(rows * top_k);
-    tape.operation("chosen experts", 1.0, &[probabilities], rows * top_k, Keeps::These(&[chosen]));
+    if mixture.combine == Combine::Sum {
+        // Chosen anew; with one expert a position its layer hands the choice on.
+        let chosen = tape.indices(rows * top_k);
+        tape.operation("chosen experts", 1.0, &[probabilities], rows * top_k, Keeps::These(&[chosen]));
+    }
     let mean = tape.operation("mean probabilities", 1.0, &[probabilities], experts, Keeps::Nothing);
     let load = tape.statistics(top_k * experts);
     tape.multiply("load by probability", mean, load);

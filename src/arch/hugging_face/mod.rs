@@ -11,6 +11,7 @@ mod head;
 mod longformer;
 mod mamba;
 mod reformer;
+mod switch_transformers;
 mod t5;
 mod transformer_xl;
 mod vit;
@@ -42,6 +43,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("plbart", bart::plbart),
     ("reformer", reformer::reformer),
     ("roberta", bert::roberta),
+    ("switch_transformers", switch_transformers::switch_transformers),
     ("t5", t5::t5),
     ("transfo-xl", transformer_xl::transfo_xl),
     ("umt5", t5::umt5),
