@@ -72,6 +72,15 @@ pub struct Embedding {
     /// Columns of the tables where they differ from the model's width (ALBERT).
     #[serde(default)]
     pub width: Option<u64>,
+    /// Dropout rate of the sum of the tables; the model's where not said.
+    #[serde(default)]
+    pub dropout: Option<Ratio>,
+    /// Whether token vectors are multiplied by a number before anything joins them (Gemma).
+    #[serde(default)]
+    pub scaled: bool,
+    /// Whether the map from narrow tables to the model's width has a bias (OPT: not).
+    #[serde(default = "yes")]
+    pub projection_bias: bool,
     /// Rows of the segment table, 0 for none.
     #[serde(default)]
     pub segments: u64,
@@ -151,6 +160,15 @@ pub struct Positions {
     /// Whether every layer has a relative bias of its own (UMT5), not the first for all.
     #[serde(default)]
     pub each_layer: bool,
+    /// Whether learned positions have the model's width and join after the map from narrow tables (OPT).
+    #[serde(default)]
+    pub wide: bool,
+    /// Columns of a head that rotary positions turn, where they do not turn all.
+    #[serde(default)]
+    pub width: Option<u64>,
+    /// Whether queries and keys each spread the tables over pairs of columns (GPT-J).
+    #[serde(default)]
+    pub interleaved: bool,
     /// Rows of the table of a relative bias (T5: 32).
     #[serde(default)]
     pub buckets: Option<u64>,
@@ -161,7 +179,7 @@ pub struct Positions {
     /// the tables are summed.
     #[serde(default)]
     pub widths: Vec<u64>,
-    /// Whether rotary tables are made in each step for all layers, or cut from a fixed table and spread in each layer.
+    /// Where the sines and cosines of rotary positions come from.
     #[serde(default)]
     pub tables: RotaryTables,
     /// Dropout rate of learned or axial positions before they join the tokens (Reformer).
@@ -188,8 +206,10 @@ pub enum RotaryTables {
     /// Made in each step, once for all layers.
     #[default]
     Step,
-    /// Held beside the parameters, and spread over the width of a head in each layer anew.
+    /// Held beside the parameters; each layer picks its rows and spreads them over the width of a head anew.
     Layer,
+    /// Computed in each layer anew.
+    Computed,
 }
 
 /// The kinds of position information.
@@ -206,6 +226,8 @@ pub enum PositionKind {
     Rotary,
     /// A trained bias of the scores by distance (Raffel et al. 2020, section 2.1).
     RelativeBias,
+    /// A fixed bias of the scores, linear in the distance (Press et al. 2022).
+    Alibi,
     /// None.
     None,
 }
@@ -264,6 +286,12 @@ pub struct Norm {
     pub kind: NormKind,
     /// post or pre.
     pub placement: NormPlacement,
+    /// Whether the norms have a weight.
+    #[serde(default = "yes")]
+    pub weight: bool,
+    /// Whether layer norms have a bias.
+    #[serde(default = "yes")]
+    pub bias: bool,
     /// Whether a norm follows the last layer; where not said, it does if the placement is pre.
     #[serde(rename = "final", default)]
     pub last: Option<bool>,
@@ -277,6 +305,8 @@ pub enum NormKind {
     Layer,
     /// Root mean square (Zhang and Sennrich 2019).
     Rms,
+    /// Root mean square, its weight counted from one (Gemma).
+    RmsOffset,
 }
 
 /// Where a norm stands.
@@ -287,6 +317,12 @@ pub enum NormPlacement {
     Post,
     /// Before the sub-layer (GPT-2).
     Pre,
+    /// Before the sub-layer, and once more after it (Gemma 2).
+    Sandwich,
+    /// Attention and feed-forward network side by side, each behind a norm of its own (GPT-NeoX).
+    Parallel,
+    /// Attention and feed-forward network side by side behind one norm (Wang and Komatsuzaki 2021, GPT-J).
+    ParallelShared,
 }
 
 /// The kind of the linear layers. Saying a rank or a ratio makes them low-rank.
@@ -362,6 +398,12 @@ pub struct Head {
     /// model they do where it is not said, of a causal one they do not.
     #[serde(default)]
     pub transform: Option<bool>,
+    /// Whether a linear layer without bias leads to the width of narrow tables before the vocabulary projection (OPT).
+    #[serde(default)]
+    pub projection: bool,
+    /// Whether logits are kept below a limit by a hyperbolic tangent (Gemma 2).
+    #[serde(default)]
+    pub soft_cap: bool,
     /// Whether the vocabulary projection is the token table.
     #[serde(default = "yes")]
     pub tied: bool,
@@ -471,6 +513,13 @@ pub enum HeadPositions {
     /// Only those of a causal language model that have a next one, gathered first; their log probabilities are gathered
     /// by label once more (Transformer-XL, as released).
     Predicted,
+}
+
+impl Norm {
+    /// Whether a norm follows the last layer.
+    pub(super) fn follows(&self) -> bool {
+        self.last.unwrap_or(self.placement != NormPlacement::Post)
+    }
 }
 
 impl Positions {

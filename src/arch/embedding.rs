@@ -1,7 +1,7 @@
 //! Embeddings: token, position and segment tables, summed, normalised, dropped out, widened.
 
-use super::config::{EmbeddingKind, NormKind, Patches, PositionIds, PositionKind, Positions, RotaryTables};
-use super::{Batch, Context, Model};
+use super::config::{EmbeddingKind, Patches, PositionIds, PositionKind, Positions, RotaryTables};
+use super::{Batch, Context, Model, stack};
 use crate::ledger::{Component, Keeps, Shape, Tape, Tensor};
 
 /// The table that turns tokens into vectors, which a tied head uses too, or the matrix that patches pass; none where
@@ -17,16 +17,39 @@ pub(super) fn table(tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
 /// The sines and cosines that rotary positions share over all layers.
 pub(super) fn rotary_tables(tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
     let positions = &context.model.embedding.positions;
-    (positions.kind == PositionKind::Rotary).then(|| {
-        tape.component(Component::Attention);
-        let head_width = context.model.attention.head_width(context.model.width) as f64;
-        if positions.tables == RotaryTables::Layer {
-            return tape.buffer(context.batch.length * head_width);
+    (positions.kind == PositionKind::Rotary && positions.tables == RotaryTables::Step).then(|| computed(tape, context))
+}
+
+/// Those that a layer makes or gathers for itself.
+pub(super) fn rotary_tables_of_layer(tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
+    let positions = &context.model.embedding.positions;
+    if positions.kind != PositionKind::Rotary {
+        return None;
+    }
+    match positions.tables {
+        RotaryTables::Step => None,
+        RotaryTables::Computed => Some(computed(tape, context)),
+        RotaryTables::Layer => {
+            tape.component(Component::Attention);
+            let held = tape.buffer(context.batch.length * turned(context));
+            Some(tape.expand("rotary rows", held, 2.0 * held.elements))
         }
-        let (positions, frequencies) = (tape.constant(context.batch.length, 4.0), tape.constant(head_width / 2.0, 4.0));
-        tape.matmul("rotary angles", positions, frequencies, Shape::product(context.batch.length, head_width / 2.0, 1.0));
-        tape.constant(2.0 * context.batch.length * head_width, context.batch.element_bytes)
-    })
+    }
+}
+
+/// Columns of a head that rotary positions turn.
+fn turned(context: &Context<'_>) -> f64 {
+    let model = context.model;
+    model.embedding.positions.width.unwrap_or(context.attention.head_width(model.width)) as f64
+}
+
+/// Angles, a product of positions and frequencies, and their sines and cosines.
+fn computed(tape: &mut Tape, context: &Context<'_>) -> Tensor {
+    tape.component(Component::Attention);
+    let (length, half) = (context.batch.length, (turned(context) / 2.0).ceil());
+    let (positions, frequencies) = (tape.statistics(length), tape.statistics(half));
+    let angles = tape.matmul("rotary angles", positions, frequencies, Shape::product(length, half, 1.0));
+    tape.operation("sines and cosines", 4.0, &[angles], 2.0 * length * 2.0 * half, Keeps::Nothing)
 }
 
 /// What the model reads: the ids of tokens, or the pixels of images.
@@ -52,6 +75,10 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Option<Tensor
         (Some(table), None) => tape.lookup("token lookup", table, ids, width),
         (None, _) => tape.constant(tape.tokens() * width, context.batch.element_bytes),
     };
+    if embedding.scaled {
+        let scale = tape.statistics(1.0);
+        x = tape.operation("scale tokens", 1.0, &[x], x.elements, Keeps::These(&[scale]));
+    }
     if embedding.segments > 0 {
         let segments = tape.parameter(embedding.segments as f64 * width);
         let ids = row_ids(tape, context, embedding.segment_ids.unwrap_or(PositionIds::Fixed), tape.tokens());
@@ -62,7 +89,27 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Option<Tensor
         let token = tape.parameter(width);
         x = tape.operation("class token", 0.0, &[x, token], tape.tokens() * width, Keeps::Nothing);
     }
-    let positions = &embedding.positions;
+    if !embedding.positions.wide {
+        x = with_positions(tape, context, x, width);
+    }
+    if embedding.norm {
+        x = stack::norm(tape, context, x);
+    }
+    x = tape.dropout(x, embedding.dropout.unwrap_or(model.dropout).value());
+    if width as u64 != model.width {
+        // ALBERT's map from the narrow tables to the hidden width (Lan et al. 2020, section 3.1).
+        let weight = tape.matrix(width, model.width as f64);
+        if embedding.projection_bias {
+            tape.parameter(model.width as f64);
+        }
+        x = tape.matmul("embedding projection", x, weight, Shape::product(tape.tokens(), model.width as f64, width));
+    }
+    if embedding.positions.wide { with_positions(tape, context, x, model.width as f64) } else { x }
+}
+
+/// Adds the positions that have vectors.
+fn with_positions(tape: &mut Tape, context: &Context<'_>, x: Tensor, width: f64) -> Tensor {
+    let positions = &context.model.embedding.positions;
     match positions.kind {
         PositionKind::Learned => {
             let table = tape.matrix(positions.length.unwrap_or_default() as f64, width);
@@ -72,29 +119,15 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Option<Tensor
             let ids = row_ids(tape, context, positions.row_ids(), rows);
             let rows = tape.lookup("position lookup", table, ids, width);
             let rows = tape.dropout(rows, positions.dropout.value());
-            x = tape.add("position sum", x, rows);
+            tape.add("position sum", x, rows)
         }
         PositionKind::Axial => {
             let rows = axial(tape, context, positions, width);
-            x = tape.add("position sum", x, rows);
+            tape.add("position sum", x, rows)
         }
-        PositionKind::Sinusoidal => x = tape.pass("position sum", x),
-        PositionKind::Rotary | PositionKind::RelativeBias | PositionKind::None => {}
+        PositionKind::Sinusoidal => tape.pass("position sum", x),
+        PositionKind::Rotary | PositionKind::RelativeBias | PositionKind::Alibi | PositionKind::None => x,
     }
-    if embedding.norm {
-        x = match model.norm.kind {
-            NormKind::Layer => tape.layer_norm(x, width),
-            NormKind::Rms => tape.rms_norm(x, width),
-        };
-    }
-    x = tape.dropout(x, model.dropout.value());
-    if width as u64 == model.width {
-        return x;
-    }
-    // ALBERT's map from the narrow tables to the hidden width (Lan et al. 2020, section 3.1).
-    let weight = tape.matrix(width, model.width as f64);
-    tape.parameter(model.width as f64);
-    tape.matmul("embedding projection", x, weight, Shape::product(tape.tokens(), model.width as f64, width))
 }
 
 /// The numbers of the rows that a table is looked up by; fixed ones take no memory of a step.

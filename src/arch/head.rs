@@ -10,7 +10,13 @@ use crate::ledger::{Activation, Component, Keeps, Shape, Tape, Tensor};
 pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Option<Tensor>, shifted: bool) {
     tape.component(Component::Head);
     let model = context.model;
-    let padded = hidden;
+    let padded = if model.head.projection {
+        let (inputs, outputs) = (model.width, model.hidden_width());
+        let layer = Layer { name: "output projection", group: LinearComponent::HeadTransform, inputs, outputs, bias: false };
+        linear::write(tape, context, layer, hidden)
+    } else {
+        hidden
+    };
     let hidden = cut(tape, context, padded);
     match model.head.kind {
         HeadKind::None => {}
@@ -35,7 +41,8 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
                 }
                 Pooling::Last => {
                     let logits = classifier(tape, context, hidden, model.hidden_width(), classes(context), model.head.bias);
-                    tape.expand("pick last position", logits, rows * classes(context))
+                    let picked = tape.indices(2.0 * rows);
+                    tape.operation("pick last position", 0.0, &[logits], rows * classes(context), Keeps::These(&[picked]))
                 }
             };
             let labels = tape.indices(rows);
@@ -190,6 +197,7 @@ fn vocabulary(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Opt
     } else {
         linear::write(tape, context, layer, hidden)
     };
+    let logits = if model.head.soft_cap { tape.soft_cap(logits) } else { logits };
     if model.head.loss == Loss::Mean {
         if !tape.is_inference() {
             tape.operation("mean of logits", 1.0, &[logits], 1.0, Keeps::Nothing);
@@ -197,7 +205,13 @@ fn vocabulary(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Opt
         return;
     }
     let positions = if shifted && !predicted { rows - context.batch.sequences } else { rows };
-    let labels = tape.indices(positions);
+    // The next tokens of one sequence are a share of its tokens; those of several are copied side by side.
+    let labels = if context.batch.sequences == 1.0 {
+        let labels = tape.indices(rows);
+        tape.view(labels, positions / rows)
+    } else {
+        tape.indices(positions)
+    };
     if predicted {
         tape.gathered_cross_entropy(logits, positions, classes as f64, labels);
     } else {

@@ -97,11 +97,19 @@ impl Model {
         self.embedding.patches.as_ref().map_or(asked, Patches::count)
     }
 
-    /// Width of what leaves the last stack: twice the model's where reversible layers end in two streams.
+    /// Width of what reaches the head: twice the model's where reversible layers end in two streams, that of narrow tables
+    /// where a projection leads back to it.
     pub(crate) fn hidden_width(&self) -> u64 {
+        if self.head.projection {
+            return self.embedding.width.unwrap_or(self.width);
+        }
+        if self.last_stack_is_double() { 2 * self.width } else { self.width }
+    }
+
+    /// Whether the last stack ends in two streams side by side.
+    fn last_stack_is_double(&self) -> bool {
         let last = self.decoder.as_ref().or(self.encoder.as_ref());
-        let double = last.is_some_and(|stack| stack.reversible && stack.streams == Streams::Concatenated);
-        if double { 2 * self.width } else { self.width }
+        last.is_some_and(|stack| stack.reversible && stack.streams == Streams::Concatenated)
     }
 
     /// Layers of all stacks.

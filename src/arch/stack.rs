@@ -3,6 +3,7 @@
 use super::Context;
 use super::attention::{self, Attention, Inputs};
 use super::config::{NormKind, NormPlacement, PositionKind, Stack, Streams};
+use super::embedding;
 use super::feed_forward::{self, FeedForwardKind, Mixture};
 use crate::ledger::{Component, Keeps, Repeat, Tape, Tensor};
 
@@ -39,23 +40,11 @@ pub(super) fn write(
             let parameters = if stack.shared { parameters } else { count as f64 };
             let repeat = Repeat { layers: count as f64, parameters, reversible: stack.reversible };
             out = tape.repeat(repeat, |tape| {
-                let stream = tape.carry(out);
+                let x = tape.carry(out);
+                let rotary = rotary.or_else(|| embedding::rotary_tables_of_layer(tape, &context));
                 let own = relative && positions.each_layer;
                 let bias = if own { Some(relative_bias(tape, &context, attention)) } else { first_bias };
-                let stream = sub_layer(tape, &context, Component::Attention, stream, |tape, x| {
-                    attention::write(tape, &context, &Inputs { x, memory: x, rotary, bias, shared, causal })
-                });
-                let stream = match memory {
-                    Some(memory) => sub_layer(tape, &context, Component::Attention, stream, |tape, x| {
-                        let inputs = Inputs { x, memory, rotary: None, bias: None, shared, causal: false };
-                        attention::write(tape, &context, &inputs)
-                    }),
-                    None => stream,
-                };
-                if feed_forward.kind == FeedForwardKind::None {
-                    return stream;
-                }
-                sub_layer(tape, &context, Component::FeedForward, stream, |tape, x| feed_forward::write(tape, &context, x))
+                layer(tape, &context, Inputs { x, memory: x, rotary, bias, shared, causal }, memory)
             });
         }
     }
@@ -65,7 +54,7 @@ pub(super) fn write(
     // Each layer's output is the next one's input, counted there; the last one leaves the stack once.
     let out = tape.carry(out);
     let mut out = if stack.reversible { join(tape, stack.streams, out) } else { out };
-    if model.norm.last.unwrap_or(model.norm.placement == NormPlacement::Pre) {
+    if model.norm.follows() {
         out = norm(tape, context, out);
         if relative {
             // T5 drops out its stacks' outputs once more (Raffel et al. 2020, section 2.1).
@@ -74,6 +63,34 @@ pub(super) fn write(
         }
     }
     tape.dropout(out, stack.output_dropout.value())
+}
+
+/// One layer; the stream is what `inputs` has as its queries' side.
+fn layer(tape: &mut Tape, context: &Context<'_>, inputs: Inputs, memory: Option<Tensor>) -> Tensor {
+    let attend = |tape: &mut Tape, x: Tensor| attention::write(tape, context, &Inputs { x, memory: x, ..inputs });
+    let stream = inputs.x;
+    if let Some(own_norms) = side_by_side(context.model.norm.placement) {
+        let x = norm(tape, context, stream);
+        let mixed = attend(tape, x);
+        let mixed = dropped(tape, context, Component::Attention, mixed);
+        let x = if own_norms { norm(tape, context, stream) } else { x };
+        let out = feed_forward::write(tape, context, x);
+        let out = dropped(tape, context, Component::FeedForward, out);
+        let both = tape.add("sum of both", mixed, out);
+        return tape.add("residual", stream, both);
+    }
+    let stream = sub_layer(tape, context, Component::Attention, stream, attend);
+    let stream = match memory {
+        Some(memory) => sub_layer(tape, context, Component::Attention, stream, |tape, x| {
+            let inputs = Inputs { x, memory, rotary: None, bias: None, causal: false, ..inputs };
+            attention::write(tape, context, &inputs)
+        }),
+        None => stream,
+    };
+    if context.feed_forward.kind == FeedForwardKind::None {
+        return stream;
+    }
+    sub_layer(tape, context, Component::FeedForward, stream, |tape, x| feed_forward::write(tape, context, x))
 }
 
 /// Joins the two streams that reversible layers end with; both are kept, for backward starts from them (Gomez et al.
@@ -87,7 +104,16 @@ fn join(tape: &mut Tape, streams: Streams, second: Tensor) -> Tensor {
     tape.operation("join streams", 1.0, &[first, second], width * second.elements, Keeps::These(&[first, second]))
 }
 
-/// A sub-layer with its residual: post, norm(x + f(x)); pre, x + f(norm(x)).
+/// Whether attention and feed-forward network stand side by side, and if so whether each has a norm of its own.
+fn side_by_side(placement: NormPlacement) -> Option<bool> {
+    match placement {
+        NormPlacement::Parallel => Some(true),
+        NormPlacement::ParallelShared => Some(false),
+        NormPlacement::Pre | NormPlacement::Post | NormPlacement::Sandwich => None,
+    }
+}
+
+/// A sub-layer with its residual: post, norm(x + f(x)); pre, x + f(norm(x)); sandwich, x + norm(f(norm(x))).
 fn sub_layer(
     tape: &mut Tape,
     context: &Context<'_>,
@@ -95,22 +121,31 @@ fn sub_layer(
     stream: Tensor,
     write: impl FnOnce(&mut Tape, Tensor) -> Tensor,
 ) -> Tensor {
-    let model = context.model;
-    let pre = model.norm.placement == NormPlacement::Pre;
-    let x = if pre { norm(tape, context, stream) } else { stream };
+    let placement = context.model.norm.placement;
+    let x = if placement == NormPlacement::Post { stream } else { norm(tape, context, stream) };
     let out = write(tape, x);
+    let out = dropped(tape, context, component, out);
+    let out = if placement == NormPlacement::Sandwich { norm(tape, context, out) } else { out };
     tape.component(component);
-    let own = context.feed_forward.output_dropout.filter(|_| component == Component::FeedForward);
-    let out = tape.dropout(out, own.unwrap_or(model.dropout).value());
     let sum = tape.add("residual", stream, out);
-    if pre { sum } else { norm(tape, context, sum) }
+    if placement == NormPlacement::Post { norm(tape, context, sum) } else { sum }
 }
 
-fn norm(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tensor {
+/// The dropout of what joins the residual stream.
+fn dropped(tape: &mut Tape, context: &Context<'_>, component: Component, out: Tensor) -> Tensor {
+    tape.component(component);
+    let own = context.feed_forward.output_dropout.filter(|_| component == Component::FeedForward);
+    tape.dropout(out, own.unwrap_or(context.model.dropout).value())
+}
+
+/// A norm of the model's kind.
+pub(super) fn norm(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tensor {
+    let norm = &context.model.norm;
     let width = x.elements / tape.tokens();
-    match context.model.norm.kind {
-        NormKind::Layer => tape.layer_norm(x, width),
+    match norm.kind {
+        NormKind::Layer => tape.layer_norm_with(x, width, u8::from(norm.weight) + u8::from(norm.bias)),
         NormKind::Rms => tape.rms_norm(x, width),
+        NormKind::RmsOffset => tape.rms_norm_with(x, width, true),
     }
 }
 

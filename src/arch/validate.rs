@@ -1,7 +1,8 @@
 //! Whether a model holds together.
 
 use super::attention::{Attention, Implementation};
-use super::config::{EmbeddingKind, HeadKind, HeadPositions, LinearComponent, Loss, Model, Pooling, PositionKind, Streams};
+use super::config::{EmbeddingKind, HeadKind, HeadPositions, LinearComponent, Loss, Model, NormKind, NormPlacement};
+use super::config::{Pooling, PositionKind, Streams};
 use super::feed_forward::FeedForwardKind;
 use super::linear::{LinearKind, break_even};
 use crate::document::Problem;
@@ -49,12 +50,31 @@ impl Model {
             return Err(Problem::new("encoder", "neither encoder nor decoder", "at least one of them"));
         }
         check_rate("dropout", self.dropout.value())?;
+        check_rate("embedding.dropout", self.embedding.dropout.unwrap_or_default().value())?;
         check_rate("head.dropout", self.head.dropout.unwrap_or_default().value())?;
         self.feed_forward.check().map_err(|problem| problem.under("feed_forward"))?;
         check_rate("embedding.positions.dropout", self.embedding.positions.dropout.value())?;
         let positions = &self.embedding.positions;
         if positions.kind == PositionKind::Axial {
             self.check_axial()?;
+        }
+        if positions.wide && positions.kind != PositionKind::Learned {
+            return Err(Problem::new("embedding.positions.wide", "true without learned positions", "false"));
+        }
+        if let Some(width) = positions.width {
+            check_size("embedding.positions.width", width)?;
+        }
+        let side_by_side = matches!(self.norm.placement, NormPlacement::Parallel | NormPlacement::ParallelShared);
+        let stacks = [&self.encoder, &self.decoder].into_iter().flatten();
+        if side_by_side && (self.encoder.is_some() && self.decoder.is_some() || stacks.into_iter().any(|stack| stack.reversible)) {
+            let allowed = "pre, post or sandwich: a decoder behind an encoder and reversible layers have sub-layers in a row";
+            return Err(Problem::new("norm.placement", "sub-layers side by side", allowed));
+        }
+        if !self.norm.weight && self.norm.kind != NormKind::Layer {
+            return Err(Problem::new("norm.weight", "false with a root-mean-square norm", "true, or a layer norm"));
+        }
+        if !self.norm.weight && self.norm.bias {
+            return Err(Problem::new("norm.bias", "true without a weight", "false"));
         }
         if positions.kind == PositionKind::Learned && positions.length.is_none() {
             return Err(Problem::new("embedding.positions.length", "nothing", "the rows of the learned table"));
@@ -152,14 +172,16 @@ impl Model {
             let allowed = format!("a divisor of the width {}, or a head_width of its own", self.width);
             return Err(Problem::new("heads", attention.heads.to_string(), allowed));
         }
+        let head_width = attention.head_width(self.width);
+        if self.embedding.positions.width.is_some_and(|width| width > head_width) {
+            let found = format!("rotary positions of {} columns", self.embedding.positions.width.unwrap_or_default());
+            return Err(Problem::new("head_width", found, format!("at most the {head_width} columns of a head")));
+        }
         if !attention.heads.is_multiple_of(attention.groups()) {
             let allowed = format!("a divisor of the {} heads", attention.heads);
             return Err(Problem::new("key_value_heads", attention.groups().to_string(), allowed));
         }
         check_rate("dropout", attention.dropout.unwrap_or_default().value())?;
-        if attention.fused_projection && self.embedding.positions.kind == PositionKind::Rotary {
-            return Err(Problem::new("fused_projection", "true with rotary positions", "false"));
-        }
         let word = attention.kind.word();
         let Some(mechanism) = attention.mechanism() else {
             return Err(Problem::new(word, "nothing", format!("a table with the settings of {word}")));
@@ -167,7 +189,7 @@ impl Model {
         let abilities = mechanism.abilities();
         let inside = match self.embedding.positions.kind {
             PositionKind::Rotary => !abilities.rotary,
-            PositionKind::RelativeBias => true,
+            PositionKind::RelativeBias | PositionKind::Alibi => true,
             _ => false,
         };
         let wanted = [
@@ -369,26 +391,18 @@ impl Model {
                 "averaged: a decoder attends to the model's width",
             ));
         }
-        let vocabulary = matches!(head.kind, HeadKind::CausalLm | HeadKind::SequenceToSequence)
-            || (head.kind == HeadKind::MaskedLm && !head.transforms());
-        if head.tied && vocabulary && self.hidden_width() != self.width {
-            let allowed = "false, or averaged streams: two streams are twice as wide as the token table";
-            return Err(Problem::new("head.tied", "true with concatenated streams", allowed));
+        let vocabulary = matches!(head.kind, HeadKind::CausalLm | HeadKind::SequenceToSequence | HeadKind::MaskedLm);
+        let table = self.embedding.width.unwrap_or(self.width);
+        if head.tied && vocabulary && !head.transforms() && self.hidden_width() != table {
+            let found = format!("true with hidden states of {} columns and a token table of {table}", self.hidden_width());
+            let allowed = "false, a transform or a projection to the table's width, or averaged streams";
+            return Err(Problem::new("head.tied", found, allowed));
         }
-        if head.tied
-            && head.kind == HeadKind::MaskedLm
-            && !head.transforms()
-            && self.embedding.width.is_some_and(|width| width != self.width)
-        {
-            return Err(Problem::new(
-                "head.tied",
-                "true with a narrower embedding and no transform",
-                "false, or a transform, which narrows",
-            ));
+        if head.projection && self.embedding.width.is_none() {
+            return Err(Problem::new("head.projection", "true without a width of the embedding", "false, or an embedding.width"));
         }
-        let narrow = self.embedding.width.is_some_and(|width| width != self.width);
-        if head.tied && narrow && !head.transforms() && matches!(head.kind, HeadKind::CausalLm | HeadKind::SequenceToSequence) {
-            return Err(Problem::new("head.tied", "true with a narrower embedding", "false, or a transform, which narrows"));
+        if head.projection && (head.transforms() || self.last_stack_is_double()) {
+            return Err(Problem::new("head.projection", "true with a transform or concatenated streams", "false"));
         }
         Ok(())
     }

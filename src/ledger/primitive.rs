@@ -23,6 +23,10 @@ pub enum Activation {
     Gelu,
     /// The tanh form of GELU written as separate element-wise operations, as Hugging Face's `gelu_new` is.
     GeluNew,
+    /// The same form with other operations, as Hugging Face's `gelu_fast` is.
+    GeluFast,
+    /// x sigmoid(1.702 x) (Hendrycks and Gimpel 2016), written as separate operations.
+    QuickGelu,
     /// x sigmoid(x).
     Silu,
     /// x, or e^x - 1 below zero.
@@ -164,6 +168,23 @@ impl Tape {
             Activation::Gelu => self.pointwise("gelu", 8.0, &[input], output, &[input], COUNTED),
             Activation::Elu => self.pointwise("elu", 2.0, &[input], output, &[input], TRAFFIC),
             Activation::Silu => self.pointwise("silu", 4.0, &[input], output, &[input], BY_HAND),
+            Activation::QuickGelu => {
+                let scaled = self.pass("gelu: scale", input);
+                let sigmoid = self.operation("gelu: sigmoid", 4.0, &[scaled], input.elements, Keeps::Output);
+                self.pointwise("gelu: product", 1.0, &[input, sigmoid], output, &[input, sigmoid], COUNTED);
+            }
+            Activation::GeluFast => {
+                // 0.5 x (1 + tanh(x c (1 + a x x))): each product keeps both factors.
+                let half = self.pass("gelu: half", input);
+                let scaled = self.pass("gelu: scale", input);
+                let small = self.pass("gelu: small", input);
+                let square = self.multiply("gelu: square", small, input);
+                let one_plus = self.pass("gelu: one plus", square);
+                let inner = self.multiply("gelu: inner", scaled, one_plus);
+                let tanh = self.activate(Activation::Tanh, inner);
+                let one_plus = self.pass("gelu: one plus", tanh);
+                self.pointwise("gelu: product", 1.0, &[half, one_plus], output, &[half, one_plus], COUNTED);
+            }
             Activation::GeluNew => {
                 // 0.5 x (1 + tanh(c (x + a x^3))): the power keeps x, the tanh its output, the product both factors.
                 let half = self.made_of(&[input], input.elements);
@@ -180,33 +201,52 @@ impl Tape {
         output
     }
 
-    /// Layer normalisation over `width`; keeps its input and two statistics a row.
+    /// c tanh(x / c): a scale, a hyperbolic tangent, which keeps its output, and a scale.
+    pub fn soft_cap(&mut self, input: Tensor) -> Tensor {
+        let small = self.pass("soft cap: down", input);
+        let tanh = self.activate(Activation::Tanh, small);
+        self.pass("soft cap: up", tanh)
+    }
+
+    /// Layer normalisation over `width` with weight and bias; keeps its input and two statistics a row.
     pub fn layer_norm(&mut self, input: Tensor, width: f64) -> Tensor {
-        self.norm("layer norm", input, width, 2.0)
+        self.layer_norm_with(input, width, 2)
+    }
+
+    /// Layer normalisation with that many vectors of parameters: weight and bias, weight, or none.
+    pub fn layer_norm_with(&mut self, input: Tensor, width: f64, vectors: u8) -> Tensor {
+        let before = self.current();
+        self.component(Component::Norm);
+        let output = self.made_of(&[input], input.elements);
+        let statistics = self.constant(2.0 * input.elements / width, STATISTIC_BYTES);
+        if vectors == 0 {
+            self.pointwise("layer norm", 5.0, &[input], output, &[input, statistics], COUNTED);
+        } else {
+            let weight = self.parameter(f64::from(vectors) * width);
+            self.pointwise("layer norm", 5.0, &[input, weight], output, &[input, statistics], COUNTED);
+        }
+        self.component(before);
+        output
     }
 
     /// Root-mean-square normalisation in separate operations; keeps its input, one statistic a row and the normalised
     /// input.
     pub fn rms_norm(&mut self, input: Tensor, width: f64) -> Tensor {
-        self.norm("rms norm", input, width, 1.0)
+        self.rms_norm_with(input, width, false)
     }
 
-    fn norm(&mut self, name: &'static str, input: Tensor, width: f64, weights: f64) -> Tensor {
+    /// The same; with `offset`, the weight is 1 and a parameter, and their sum is kept (Gemma).
+    pub fn rms_norm_with(&mut self, input: Tensor, width: f64, offset: bool) -> Tensor {
         let before = self.current();
         self.component(Component::Norm);
-        let weight = self.parameter(weights * width);
+        let weight = self.parameter(width);
+        let weight = if offset { self.pass("rms norm: one plus weight", weight) } else { weight };
         let output = self.made_of(&[input], input.elements);
-        let rows = input.elements / width;
-        if weights > 1.0 {
-            let statistics = self.constant(2.0 * rows, STATISTIC_BYTES);
-            self.pointwise(name, 5.0, &[input, weight], output, &[input, statistics], COUNTED);
-        } else {
-            let statistics = self.constant(rows, STATISTIC_BYTES);
-            let normalised = self.made_of(&[input], input.elements);
-            self.pointwise(name, 4.0, &[input], normalised, &[input, statistics], COUNTED);
-            let kept: &[Tensor] = if weight.gradient { &[normalised] } else { &[] };
-            self.pointwise("rms norm: weight", 1.0, &[normalised, weight], output, kept, COUNTED);
-        }
+        let statistics = self.constant(input.elements / width, STATISTIC_BYTES);
+        let normalised = self.made_of(&[input], input.elements);
+        self.pointwise("rms norm", 4.0, &[input], normalised, &[input, statistics], COUNTED);
+        let kept: &[Tensor] = if weight.gradient { &[normalised, weight] } else { &[weight] };
+        self.pointwise("rms norm: weight", 1.0, &[normalised, weight], output, kept, COUNTED);
         self.component(before);
         output
     }

@@ -8,10 +8,10 @@ use std::fmt::Debug;
 use serde::Deserialize;
 
 use super::Context;
-use super::config::{LinearComponent, Model, PositionKind, RotaryTables};
+use super::config::{LinearComponent, Model, PositionKind};
 use super::linear::{self as linear_layer, Layer};
 use crate::document::Problem;
-use crate::ledger::{Component, Tape, Tensor};
+use crate::ledger::{Component, Keeps, Tape, Tensor};
 use crate::units::Ratio;
 
 /// A mechanism: the settings of its table in a model file, and what it writes.
@@ -131,9 +131,24 @@ macro_rules! mechanisms {
             /// Queries, keys and values from one matrix (GPT-2), which matters to a low-rank layer.
             #[serde(default)]
             pub fused_projection: bool,
+            /// Whether key and value heads are picked out of that matrix's product by their numbers, which copies them (Falcon).
+            #[serde(default)]
+            pub picked_heads: bool,
             /// Whether scores are divided by the square root of the head width (T5: not).
             #[serde(default = "yes")]
             pub scaled: bool,
+            /// What is divided by it: scores, or queries before their product with the keys.
+            #[serde(default)]
+            pub scale: Scale,
+            /// How a mask is laid over the scores.
+            #[serde(default)]
+            pub mask: Mask,
+            /// Whether queries, keys and values are cut at a limit (OLMo).
+            #[serde(default)]
+            pub clip: bool,
+            /// Whether scores are kept below a limit by a hyperbolic tangent (Gemma 2).
+            #[serde(default)]
+            pub soft_cap: bool,
             /// Dropout rate of the attention weights; the model's where not said.
             #[serde(default)]
             pub dropout: Option<Ratio>,
@@ -200,6 +215,30 @@ pub enum Implementation {
     Eager,
     /// One kernel; they never reach memory (FlashAttention).
     Fused,
+}
+
+/// What the scale of the scores is laid on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scale {
+    /// The scores.
+    #[default]
+    Scores,
+    /// The queries.
+    Queries,
+}
+
+/// How a mask is laid over the scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mask {
+    /// Added to them, or selected by; nothing is kept.
+    #[default]
+    Added,
+    /// One byte for each key of each sequence, which backward needs (DistilBERT).
+    Kept,
+    /// Added, and the sum raised to the least number there is: the maximum keeps its input (OPT).
+    Floored,
 }
 
 /// What one attention layer works on.
@@ -284,24 +323,43 @@ fn projection(context: &Context<'_>, name: &'static str, heads: u64) -> Layer {
 fn queries_keys_values(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> [Tensor; 3] {
     let attention = context.attention;
     let (heads, groups) = (attention.heads, attention.groups());
-    if attention.fused_projection && inputs.x == inputs.memory {
+    let positions = &context.model.embedding.positions;
+    let rotary = rotary(context, inputs);
+    let [query, key, value] = if attention.fused_projection && inputs.x == inputs.memory {
         let all = project(tape, context, "query-key-value projection", heads + 2 * groups, inputs.x);
         let share = |tape: &mut Tape, part: u64| tape.view(all, part as f64 / (heads + 2 * groups) as f64);
-        return [share(tape, heads), share(tape, groups), share(tape, groups)];
-    }
-    let query = project(tape, context, "query projection", heads, inputs.x);
-    let key = project(tape, context, "key projection", groups, inputs.memory);
-    let value = project(tape, context, "value projection", groups, inputs.memory);
-    let rotary = rotary(tape, context, inputs);
-    let rotate = |tape: &mut Tape, x: Tensor| rotary.map_or(x, |tables| tape.rotate(x, tables));
+        // Values of several sequences are copied to lie side by side for the product;
+        // without rotations so are queries and keys, and the three copies take what the whole takes.
+        let part = |tape: &mut Tape, copied: bool| {
+            let x = share(tape, groups);
+            if attention.picked_heads {
+                let number = tape.indices(1.0);
+                return tape.operation("pick key or value head", 0.0, &[x], x.elements, Keeps::These(&[number]));
+            }
+            if copied { tape.pass("copy values", x) } else { x }
+        };
+        [share(tape, heads), part(tape, false), part(tape, rotary.is_some() && groups == heads && context.batch.sequences > 1.0)]
+    } else {
+        [
+            project(tape, context, "query projection", heads, inputs.x),
+            project(tape, context, "key projection", groups, inputs.memory),
+            project(tape, context, "value projection", groups, inputs.memory),
+        ]
+    };
+    let clip = |tape: &mut Tape, x: Tensor| {
+        if attention.clip { tape.operation("clip", 1.0, &[x], x.elements, Keeps::These(&[x])) } else { x }
+    };
+    let [query, key, value] = [query, key, value].map(|x| clip(tape, x));
+    let query = if attention.scaled && attention.scale == Scale::Queries { tape.pass("scale", query) } else { query };
+    let rotate = |tape: &mut Tape, x: Tensor| {
+        let Some(tables) = rotary else { return x };
+        let tables = if positions.interleaved { tape.pass("spread rotary tables", tables) } else { tables };
+        tape.rotate(x, tables)
+    };
     [rotate(tape, query), rotate(tape, key), value]
 }
 
 /// The tables that turn queries and keys, where positions are rotary.
-fn rotary(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Option<Tensor> {
-    let positions = &context.model.embedding.positions;
-    inputs.rotary.filter(|_| positions.kind == PositionKind::Rotary).map(|tables| match positions.tables {
-        RotaryTables::Step => tables,
-        RotaryTables::Layer => tape.expand("spread rotary tables", tables, 2.0 * tables.elements),
-    })
+fn rotary(context: &Context<'_>, inputs: &Inputs) -> Option<Tensor> {
+    inputs.rotary.filter(|_| context.model.embedding.positions.kind == PositionKind::Rotary)
 }

@@ -199,7 +199,7 @@ impl Settings {
         let chunks = cut.unwrap_or_else(|| Self::whole(context));
         let buckets = cut.map(|_| self.hash(tape, context, query, chunks.head_width));
         // Rotary positions turn queries after the hash (reformer-pytorch).
-        if let Some(tables) = rotary(tape, context, inputs) {
+        if let Some(tables) = rotary(context, inputs) {
             query = tape.rotate(query, tables);
         }
         if let Some(buckets) = buckets {
@@ -242,7 +242,7 @@ impl Settings {
         let mut query = project(tape, context, "query projection", heads, inputs.x);
         let mut key = project(tape, context, "key projection", heads, inputs.x);
         let value = project(tape, context, "value projection", heads, inputs.x);
-        if let Some(tables) = rotary(tape, context, inputs) {
+        if let Some(tables) = rotary(context, inputs) {
             (query, key) = (tape.rotate(query, tables), tape.rotate(key, tables));
         }
         let key = tape.pass("scale keys", key);

@@ -6,8 +6,9 @@
 
 use serde::Deserialize;
 
-use super::{Abilities, Context, Implementation, Inputs, Mechanism, queries_keys_values};
-use crate::ledger::{Shape, Tape, Tensor};
+use super::{Abilities, Context, Implementation, Inputs, Mask, Mechanism, Scale, queries_keys_values};
+use crate::arch::config::PositionKind;
+use crate::ledger::{Keeps, Shape, Tape, Tensor};
 
 /// Settings of softmax attention: none of its own.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -45,15 +46,32 @@ pub(super) fn core(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs, quer
         return tape.fused_attention([query, key, value], query.elements, scores, batch * queries);
     }
     let mut weights = tape.matmul("scores", query, key, scores);
-    if attention.scaled {
+    if attention.scaled && attention.scale == Scale::Scores {
         weights = tape.pass("scale", weights);
+    }
+    if attention.soft_cap {
+        weights = tape.soft_cap(weights);
     }
     if let Some(bias) = inputs.bias {
         weights = tape.add("relative bias", weights, bias);
     }
+    if model.embedding.positions.kind == PositionKind::Alibi && inputs.x == inputs.memory {
+        weights = tape.pass("linear bias", weights);
+    }
     if inputs.causal {
         weights = tape.pass("causal mask", weights);
     }
+    weights = match attention.mask {
+        Mask::Added => weights,
+        Mask::Kept => {
+            let mask = tape.mask(context.batch.sequences * keys);
+            tape.masked_fill("mask", weights, mask)
+        }
+        Mask::Floored => {
+            let least = tape.statistics(1.0);
+            tape.operation("floor", 1.0, &[weights], weights.elements, Keeps::These(&[weights, least]))
+        }
+    };
     let weights = tape.softmax(weights);
     let rate = attention.dropout.unwrap_or(model.dropout).value();
     let weights = tape.dropout(weights, rate);
@@ -74,6 +92,10 @@ pub(super) fn repeat(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tenso
     let attention = context.attention;
     if attention.groups() == attention.heads || attention.implementation == Implementation::Fused {
         return x;
+    }
+    // One head of one sequence is read where it lies, by all query heads.
+    if attention.groups() == 1 && context.batch.sequences == 1.0 {
+        return tape.view(x, attention.heads as f64);
     }
     tape.expand("repeat heads", x, x.elements * attention.heads as f64 / attention.groups() as f64)
 }

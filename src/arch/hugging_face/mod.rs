@@ -7,9 +7,14 @@
 mod bart;
 mod bert;
 mod config;
+mod decoder;
+mod gpt;
 mod head;
+mod llama;
 mod longformer;
 mod mamba;
+mod mixture;
+mod opt;
 mod reformer;
 mod switch_transformers;
 mod t5;
@@ -30,19 +35,38 @@ const FAMILIES: &[(&str, Family)] = &[
     ("bert", bert::bert),
     ("blenderbot", bart::blenderbot),
     ("blenderbot-small", bart::blenderbot_small),
+    ("bloom", opt::bloom),
     ("camembert", bert::roberta),
     ("distilbert", bert::distilbert),
     ("electra", bert::electra),
+    ("falcon", opt::falcon),
+    ("gemma", llama::gemma),
+    ("gemma2", llama::gemma2),
+    ("gpt2", gpt::gpt2),
+    ("gpt_neo", gpt::gpt_neo),
+    ("gpt_neox", gpt::gpt_neox),
+    ("gptj", gpt::gptj),
+    ("llama", llama::llama),
     ("longformer", longformer::longformer),
     ("m2m_100", bart::m2m_100),
     ("mamba", mamba::mamba),
     ("marian", bart::marian),
     ("mbart", bart::mbart),
+    ("mistral", llama::mistral),
+    ("mixtral", mixture::mixtral),
     ("mt5", t5::mt5),
+    ("olmo", llama::olmo),
+    ("opt", opt::opt),
     ("pegasus", bart::pegasus),
+    ("phi", llama::phi),
+    ("phi3", llama::phi3),
     ("plbart", bart::plbart),
+    ("qwen2", llama::qwen2),
+    ("qwen2_moe", mixture::qwen2_moe),
     ("reformer", reformer::reformer),
     ("roberta", bert::roberta),
+    ("stablelm", llama::stablelm),
+    ("starcoder2", llama::starcoder2),
     ("switch_transformers", switch_transformers::switch_transformers),
     ("t5", t5::t5),
     ("transfo-xl", transformer_xl::transfo_xl),
