@@ -131,3 +131,43 @@ fn performer_with_random_features_maps_queries_and_keys() {
         assert_eq!(more_parameters(&model), 0.0);
     }
 }
+
+/// Blocks of 50 without neighbours; a multiple gets a block more, which all projections run on.
+#[test]
+fn local_attention_pads_a_multiple_by_a_whole_block() {
+    let local = model("use = \"lra-text-local\"").unwrap();
+    for (length, padded) in [(1000, 1050), (1001, 1050), (4000, 4050)] {
+        let n = padded as f64;
+        assert_eq!(products(&local, 1, length), 8.0 * n * WIDTH * WIDTH + 4.0 * n * 50.0 * WIDTH);
+    }
+    assert_eq!(more_parameters(&local), 0.0);
+}
+
+#[test]
+fn longformer_computes_two_squares_and_six_projections() {
+    let longformer = model("use = \"lra-text-longformer\"").unwrap();
+    for length in [1000, 4000] {
+        let n = length as f64;
+        assert_eq!(products(&longformer, 1, length), 14.0 * n * WIDTH * WIDTH + 8.0 * n * n * WIDTH);
+    }
+    assert_eq!(more_parameters(&longformer), 3.0 * WIDTH * WIDTH);
+}
+
+/// Five parts: 4 D b (10 n - 18 b), with the gathered and the banded copies of keys and values in the ledger.
+#[test]
+fn bigbird_copies_random_and_neighbouring_blocks() {
+    let bigbird = model("use = \"lra-text-bigbird\"").unwrap();
+    for (length, padded) in [(1000, 1024), (1024, 1088), (4000, 4032)] {
+        let (n, b, r) = (padded as f64, 64.0, 3.0);
+        assert_eq!(products(&bigbird, 1, length), 8.0 * n * WIDTH * WIDTH + 4.0 * WIDTH * b * (10.0 * n - 18.0 * b));
+        let ledger = ledger(&bigbird, 1, length - 1);
+        let written = |name: &str| ledger.ops().iter().filter(|op| op.name == name).map(|op| op.forward.bytes_written).sum::<f64>();
+        let blocks = n / b;
+        // Half precision.
+        assert_eq!(written("gather random blocks"), 2.0 * 2.0 * (blocks - 2.0) * r * b * WIDTH);
+        assert_eq!(written("blocks of the band"), 2.0 * 2.0 * (blocks - 4.0) * 3.0 * b * WIDTH);
+        let weights: f64 = ledger.ops().iter().filter(|op| op.name == "softmax").map(|op| op.forward.bytes_written).sum();
+        assert_eq!(weights, 2.0 * HEADS * b * (10.0 * n - 18.0 * b));
+    }
+    assert_eq!(more_parameters(&bigbird), 0.0);
+}

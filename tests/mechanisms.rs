@@ -56,6 +56,8 @@ const SUBJECTS: &[Subject] = &[
         16,
         Growth::Linear,
     ),
+    Subject::new("bigbird", "attention.bigbird = { block = 2 }", 24, Growth::Linear),
+    Subject::new("bigbird", "attention.bigbird = { block = 2, random_blocks = 1, padding = \"always\" }", 16, Growth::Linear),
     Subject::new("longformer", "attention.longformer = { window = 16 }", 16, Growth::Linear),
     Subject::new("linear", "", 1, Growth::Linear),
     Subject::new("linear", "attention.linear = { features = \"softmax\" }", 1, Growth::Linear),

@@ -435,6 +435,12 @@ pub struct Head {
     /// sentence: 2).
     #[serde(default)]
     pub sentence_classes: Option<u64>,
+    /// Whether the first position is pooled though no loss uses it (BigBird as released by Hugging Face).
+    #[serde(default)]
+    pub unused_pooler: bool,
+    /// Inner width of a position-wise network with residual and norm before the logits of an answer (BigBird).
+    #[serde(default)]
+    pub block_width: Option<u64>,
     /// What a classification looks at: the first position, through a dense layer or as it is, or the last one as it is.
     #[serde(default)]
     pub pooling: Pooling,

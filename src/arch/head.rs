@@ -17,6 +17,9 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
     } else {
         hidden
     };
+    if model.head.unused_pooler {
+        tape.unused(|tape| pool(tape, context, padded));
+    }
     let hidden = cut(tape, context, padded);
     match model.head.kind {
         HeadKind::None => {}
@@ -55,7 +58,11 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
             tape.cross_entropy(logits, tape.tokens(), classes(context), labels);
         }
         HeadKind::QuestionAnswering => {
-            let hidden = tape.dropout(hidden, model.head.dropout.unwrap_or_default().value());
+            let dropped = tape.dropout(hidden, model.head.dropout.unwrap_or_default().value());
+            let hidden = match model.head.block_width {
+                Some(inner) => block(tape, context, hidden, dropped, inner),
+                None => dropped,
+            };
             let logits = classifier(tape, context, hidden, model.hidden_width(), 2.0, true);
             for name in ["logits of starts", "logits of ends"] {
                 let logits = tape.expand(name, logits, logits.elements / 2.0);
@@ -117,6 +124,19 @@ fn language_model(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table:
     let hidden = tape.activate(model.head.activation.unwrap_or(Activation::Gelu), hidden);
     let hidden = tape.layer_norm(hidden, narrow as f64);
     vocabulary(tape, context, hidden, table, narrow, shifted);
+}
+
+/// A position-wise network on `x` with its residual to `hidden` and a norm.
+fn block(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, x: Tensor, inner: u64) -> Tensor {
+    let model = context.model;
+    let width = model.hidden_width();
+    let layer = |name, inputs, outputs| Layer { name, group: LinearComponent::FeedForward, inputs, outputs, bias: true };
+    let x = linear::write(tape, context, layer("first feed-forward layer", width, inner), x);
+    let x = tape.activate(model.head.activation.unwrap_or(Activation::Gelu), x);
+    let x = linear::write(tape, context, layer("second feed-forward layer", inner, width), x);
+    let x = tape.dropout(x, model.dropout.value());
+    let sum = tape.add("residual", hidden, x);
+    tape.layer_norm(sum, width as f64)
 }
 
 /// The rate of dropout of a classification.

@@ -37,6 +37,7 @@ impl Model {
             ("decoder.layers", layers(&self.decoder)),
             ("head.inner_width", self.head.inner_width.unwrap_or(1)),
             ("head.classes", self.head.classes.unwrap_or(1)),
+            ("head.block_width", self.head.block_width.unwrap_or(1)),
             ("head.sentence_classes", self.head.sentence_classes.unwrap_or(1)),
         ];
         for (key, size) in sizes {

@@ -161,6 +161,8 @@ pub struct Op {
     pub layer: bool,
     /// Whether it belongs to a reversible layer, whose backward pass runs its forward pass again.
     pub reversible: bool,
+    /// Whether no loss depends on it, so that nothing flows back.
+    pub unused: bool,
     /// What one run computes and moves.
     pub forward: Cost,
     /// The sizes of the product, where it is one.
@@ -193,7 +195,7 @@ impl Op {
     }
 
     fn derivative(&self) -> Cost {
-        if !self.inputs.iter().any(|input| input.gradient) {
+        if self.unused || !self.inputs.iter().any(|input| input.gradient) {
             return Cost::default();
         }
         let gradients: f64 = self.inputs.iter().filter(|input| input.gradient).map(|input| input.bytes).sum();

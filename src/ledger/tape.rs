@@ -30,6 +30,8 @@ pub struct Tape {
     layer: bool,
     reversible: bool,
     split: bool,
+    /// Whether no loss depends on what is written.
+    unused: bool,
     /// Stacks of equal layers so far, and the one that is written.
     regions: (usize, usize),
     /// Whether training changes the parameters that follow.
@@ -93,6 +95,7 @@ impl Tape {
             layer: false,
             reversible: false,
             split: false,
+            unused: false,
             regions: (0, 0),
             trained: true,
             inference: false,
@@ -160,6 +163,14 @@ impl Tape {
         let before = std::mem::replace(&mut self.reversible, false);
         let result = write(self);
         self.reversible = before;
+        result
+    }
+
+    /// Writes what is computed though no loss depends on it: it keeps what it would, and nothing flows back.
+    pub fn unused<T>(&mut self, write: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.unused, true);
+        let result = write(self);
+        self.unused = before;
         result
     }
 
@@ -378,6 +389,7 @@ impl Tape {
             times: self.times,
             layer: self.layer,
             reversible: self.reversible,
+            unused: self.unused,
             forward,
             shape: draft.shape,
             formula: draft.formula,

@@ -259,7 +259,7 @@ fn diagonals(tape: &mut Tape, scores: Tensor, padded: f64, band: f64) -> Tensor 
 
 /// Keys or values of global tokens, gathered.
 fn global_tokens(tape: &mut Tape, x: Tensor, places: Tensor, sizes: &Sizes) -> Tensor {
-    tape.operation("gather global tokens", 0.0, &[x, places], x.elements * sizes.global / sizes.length, Keeps::These(&[places]))
+    tape.gather("gather global tokens", x, places, x.elements * sizes.global / sizes.length)
 }
 
 fn rate(context: &Context<'_>) -> f64 {

@@ -182,6 +182,8 @@ mechanisms! {
     Reformer: reformer = "reformer",
     /// Blocks that see themselves and their neighbours (Liu et al. 2018).
     Local: local = "local",
+    /// Blocks that see neighbours, random ones and two global ones (Zaheer et al. 2020).
+    Bigbird: bigbird = "bigbird",
     /// A band of positions and global tokens (Beltagy et al. 2020).
     Longformer: longformer = "longformer",
     /// A band of positions (Beltagy et al. 2020, Jiang et al. 2023).

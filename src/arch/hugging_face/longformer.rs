@@ -1,6 +1,7 @@
-//! Longformer (Beltagy et al. 2020; `modeling_longformer.py`): RoBERTa with a band of positions and global tokens.
+//! Encoders that see a part of the positions: Longformer (Beltagy et al. 2020; `modeling_longformer.py`), which is RoBERTa
+//! with a band and global tokens, and BigBird (Zaheer et al. 2020; `modeling_big_bird.py`), BERT with blocks.
 
-use super::bert::{self, BERT};
+use super::bert::{self, BERT, Defaults};
 use super::config::Import;
 use super::head::{Task, task};
 use crate::document::{Data, Diagnostic};
@@ -65,4 +66,54 @@ fn windows(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     let groups: Vec<_> = windows.chunk_by(PartialEq::eq).map(group).collect();
     import.set("encoder.groups", groups, KEY);
     Ok(())
+}
+
+/// BigBird. Its full attention at short lengths is decided anew for each length here; a module of Hugging Face stays with it.
+pub(super) fn big_bird(import: &mut Import<'_>) -> Result<(), Diagnostic> {
+    bert::encoder(import, &Defaults { vocabulary: 50_358, activation: "gelu_new", ..BERT })?;
+    if !import.says("max_position_embeddings") {
+        import.put("embedding.positions.length", 4096_u64);
+    }
+    import.set("attention.bias", import.flag("use_bias", true)?, "use_bias");
+    import.put("attention.output_bias", true);
+    import.flag("rescale_embeddings", false)?;
+    match import.text("attention_type", "block_sparse")?.as_str() {
+        "original_full" => {}
+        "block_sparse" => {
+            import.set("attention.kind", "bigbird", "attention_type");
+            import.set("attention.bigbird.block", import.size("block_size", 64)?, "block_size");
+            import.set("attention.bigbird.random_blocks", import.size("num_random_blocks", 3)?, "num_random_blocks");
+        }
+        _ => return Err(import.wrong("attention_type", "block_sparse, original_full")),
+    }
+    let activation = import.activation("hidden_act", "gelu_new")?;
+    let hidden = import.rate("hidden_dropout_prob", 0.1)?;
+    let dropout = import.rate("classifier_dropout", hidden)?;
+    let all = [Task::MaskedLm, Task::PreTraining, Task::CausalLm, Task::Sequence, Task::Tokens, Task::Answer, Task::Choice, Task::Model];
+    let task = task(import, &all)?;
+    if matches!(task, Task::MaskedLm | Task::CausalLm | Task::Sequence | Task::Tokens) {
+        import.put("head.unused_pooler", true);
+    }
+    match task {
+        Task::MaskedLm => bert::language_model(import, "masked_lm", activation),
+        Task::PreTraining => {
+            import.put("head.sentence_classes", 2_u64);
+            bert::language_model(import, "masked_lm", activation)
+        }
+        Task::CausalLm => bert::causal(import, activation),
+        Task::Sequence => {
+            import.put("head.activation", activation);
+            import.put("head.input_dropout", true);
+            bert::classification(import, "classification", dropout)
+        }
+        Task::Tokens => bert::classification(import, "token_classification", dropout),
+        Task::Answer => {
+            import.put("embedding.segment_ids", "own");
+            import.put("head.activation", activation);
+            import.set("head.block_width", import.size("intermediate_size", 3072)?, "intermediate_size");
+            bert::answer(import, hidden)
+        }
+        Task::Choice => bert::choice(import, hidden),
+        _ => bert::pooler(import),
+    }
 }

@@ -33,6 +33,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("albert", bert::albert),
     ("bart", bart::bart),
     ("bert", bert::bert),
+    ("big_bird", longformer::big_bird),
     ("blenderbot", bart::blenderbot),
     ("blenderbot-small", bart::blenderbot_small),
     ("bloom", opt::bloom),
