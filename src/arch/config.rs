@@ -81,6 +81,9 @@ pub struct Embedding {
     /// Whether the map from narrow tables to the model's width has a bias (OPT: not).
     #[serde(default = "yes")]
     pub projection_bias: bool,
+    /// Whether a linear layer leads from the tables to the model's width; it does where not said if the widths differ.
+    #[serde(default)]
+    pub projected: Option<bool>,
     /// Rows of the segment table, 0 for none.
     #[serde(default)]
     pub segments: u64,

@@ -96,7 +96,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Option<Tensor
         x = stack::norm(tape, context, x);
     }
     x = tape.dropout(x, embedding.dropout.unwrap_or(model.dropout).value());
-    if width as u64 != model.width {
+    if embedding.projected.unwrap_or(width as u64 != model.width) {
         // ALBERT's map from the narrow tables to the hidden width (Lan et al. 2020, section 3.1).
         let weight = tape.matrix(width, model.width as f64);
         if embedding.projection_bias {

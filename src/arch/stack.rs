@@ -134,7 +134,10 @@ fn sub_layer(
 /// The dropout of what joins the residual stream.
 fn dropped(tape: &mut Tape, context: &Context<'_>, component: Component, out: Tensor) -> Tensor {
     tape.component(component);
-    let own = context.feed_forward.output_dropout.filter(|_| component == Component::FeedForward);
+    let own = match component {
+        Component::Attention => context.attention.output_dropout,
+        _ => context.feed_forward.output_dropout,
+    };
     tape.dropout(out, own.unwrap_or(context.model.dropout).value())
 }
 

@@ -183,6 +183,7 @@ impl Model {
             return Err(Problem::new("key_value_heads", attention.groups().to_string(), allowed));
         }
         check_rate("dropout", attention.dropout.unwrap_or_default().value())?;
+        check_rate("output_dropout", attention.output_dropout.unwrap_or_default().value())?;
         let word = attention.kind.word();
         let Some(mechanism) = attention.mechanism() else {
             return Err(Problem::new(word, "nothing", format!("a table with the settings of {word}")));

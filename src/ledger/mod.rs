@@ -6,6 +6,7 @@
 //! Conventions: a multiply-add counts as 2 FLOP; matrix products are counted apart from element-wise work; model FLOPs
 //! (what a step needs) apart from executed ones (with recomputation).
 
+mod activation;
 mod liveness;
 mod op;
 mod primitive;
@@ -13,8 +14,9 @@ mod rerun;
 mod sparse;
 mod tape;
 
+pub use activation::Activation;
 pub use op::{Component, Cost, Kernel, Op, Shape, Work};
-pub use primitive::{Activation, Keeps};
+pub use primitive::Keeps;
 pub use rerun::Rerun;
 pub use sparse::{Held, Pattern, Unit, Units};
 pub use tape::{Experts, Repeat, Tape, Tensor};

@@ -4,36 +4,12 @@
 //! softmax 5, GELU 8, dropout 4, residual 1. What is kept follows PyTorch's derivative formulas
 //! (`derivatives.yaml`, 2.6): a softmax keeps its output, GELU its input, dropout its mask.
 
-use serde::Deserialize;
-
+use super::activation::Activation;
 use super::op::{Component, Rule, Shape};
 use super::tape::{Draft, INDEX_BYTES, MASK_BYTES, STATISTIC_BYTES, Tape, Tensor};
 
 const COUNTED: &str = "per element (constants of Clark et al. 2020, flops_computation.py)";
-const BY_HAND: &str = "4 per element: exponential, sum, quotient, product";
-const TRAFFIC: &str = "one per element; bytes matter";
-
-/// An activation function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// max(0, x).
-    Relu,
-    /// GELU as one kernel.
-    Gelu,
-    /// The tanh form of GELU written as separate element-wise operations, as Hugging Face's `gelu_new` is.
-    GeluNew,
-    /// The same form with other operations, as Hugging Face's `gelu_fast` is.
-    GeluFast,
-    /// x sigmoid(1.702 x) (Hendrycks and Gimpel 2016), written as separate operations.
-    QuickGelu,
-    /// x sigmoid(x).
-    Silu,
-    /// x, or e^x - 1 below zero.
-    Elu,
-    /// Hyperbolic tangent.
-    Tanh,
-}
+pub(super) const TRAFFIC: &str = "one per element; bytes matter";
 
 /// What an element-wise operation keeps for backward.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +61,19 @@ impl Tape {
     /// output, which backward spends again. `keeps` says what backward needs; masks and statistics that the operation
     /// makes beside its output are constants among them.
     pub fn operation(&mut self, name: &'static str, per_element: f64, inputs: &[Tensor], elements: f64, keeps: Keeps<'_>) -> Tensor {
+        self.counted(name, per_element, inputs, elements, keeps, TRAFFIC)
+    }
+
+    /// The same with the source of its count.
+    pub(super) fn counted(
+        &mut self,
+        name: &'static str,
+        per_element: f64,
+        inputs: &[Tensor],
+        elements: f64,
+        keeps: Keeps<'_>,
+        formula: &'static str,
+    ) -> Tensor {
         let output = self.made_of(inputs, elements);
         let kept: Vec<Tensor> = match keeps {
             Keeps::Nothing => Vec::new(),
@@ -92,7 +81,7 @@ impl Tape {
             Keeps::These(tensors) => tensors.to_vec(),
             Keeps::OutputAnd(tensors) => std::iter::once(output).chain(tensors.iter().copied()).collect(),
         };
-        self.pointwise(name, per_element, inputs, output, &kept, TRAFFIC);
+        self.pointwise(name, per_element, inputs, output, &kept, formula);
         output
     }
 
@@ -156,48 +145,6 @@ impl Tape {
         let output = self.made_of(&[input], input.elements);
         let mask = self.constant(input.elements, MASK_BYTES);
         self.pointwise("dropout", 4.0, &[input], output, &[mask], COUNTED);
-        output
-    }
-
-    /// An activation function.
-    pub fn activate(&mut self, activation: Activation, input: Tensor) -> Tensor {
-        let output = self.made_of(&[input], input.elements);
-        match activation {
-            Activation::Relu => self.pointwise("relu", 1.0, &[input], output, &[output], TRAFFIC),
-            Activation::Tanh => self.pointwise("tanh", 8.0, &[input], output, &[output], COUNTED),
-            Activation::Gelu => self.pointwise("gelu", 8.0, &[input], output, &[input], COUNTED),
-            Activation::Elu => self.pointwise("elu", 2.0, &[input], output, &[input], TRAFFIC),
-            Activation::Silu => self.pointwise("silu", 4.0, &[input], output, &[input], BY_HAND),
-            Activation::QuickGelu => {
-                let scaled = self.pass("gelu: scale", input);
-                let sigmoid = self.operation("gelu: sigmoid", 4.0, &[scaled], input.elements, Keeps::Output);
-                self.pointwise("gelu: product", 1.0, &[input, sigmoid], output, &[input, sigmoid], COUNTED);
-            }
-            Activation::GeluFast => {
-                // 0.5 x (1 + tanh(x c (1 + a x x))): each product keeps both factors.
-                let half = self.pass("gelu: half", input);
-                let scaled = self.pass("gelu: scale", input);
-                let small = self.pass("gelu: small", input);
-                let square = self.multiply("gelu: square", small, input);
-                let one_plus = self.pass("gelu: one plus", square);
-                let inner = self.multiply("gelu: inner", scaled, one_plus);
-                let tanh = self.activate(Activation::Tanh, inner);
-                let one_plus = self.pass("gelu: one plus", tanh);
-                self.pointwise("gelu: product", 1.0, &[half, one_plus], output, &[half, one_plus], COUNTED);
-            }
-            Activation::GeluNew => {
-                // 0.5 x (1 + tanh(c (x + a x^3))): the power keeps x, the tanh its output, the product both factors.
-                let half = self.made_of(&[input], input.elements);
-                self.pointwise("gelu: half", 1.0, &[input], half, &[], COUNTED);
-                let inner = self.made_of(&[input], input.elements);
-                self.pointwise("gelu: cubic", 4.0, &[input], inner, &[input], COUNTED);
-                let tanh = self.made_of(&[input], input.elements);
-                self.pointwise("gelu: tanh", 1.0, &[inner], tanh, &[tanh], COUNTED);
-                let one_plus = self.made_of(&[input], input.elements);
-                self.pointwise("gelu: one plus", 1.0, &[tanh], one_plus, &[], COUNTED);
-                self.pointwise("gelu: product", 1.0, &[half, one_plus], output, &[half, one_plus], COUNTED);
-            }
-        }
         output
     }
 

@@ -45,12 +45,37 @@ pub struct Explanation {
     /// FLOPs that the counter counts in a forward pass and the ledger does not, per sequence.
     #[serde(default)]
     pub matmul_forward: i64,
-    /// Bytes per position that the module keeps and hooks do not see.
+    /// What is recorded and the ledger has not, for each position of a sequence.
     #[serde(default)]
-    pub hidden_bytes: u64,
+    pub per_position: Terms,
+    /// The same for each pair of positions of a sequence.
+    #[serde(default)]
+    pub per_pair: Terms,
     /// The share by which both passes may differ, where it is more than 0.1 %.
     #[serde(default)]
     pub both_within: Option<f64>,
+}
+
+/// What is recorded and the ledger has not; below zero where the ledger has more.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    /// FLOPs of a forward pass.
+    #[serde(default)]
+    pub matmul_forward: i64,
+    /// FLOPs of both passes.
+    #[serde(default)]
+    pub matmul_both: i64,
+    /// Bytes kept.
+    #[serde(default)]
+    pub bytes_kept: i64,
+}
+
+impl Explanation {
+    /// What is recorded and the ledger has not, by a term, in `sequences` of `length` positions.
+    fn missing(&self, sequences: f64, length: f64, term: impl Fn(&Terms) -> i64) -> f64 {
+        sequences * (length * term(&self.per_position) as f64 + length * length * term(&self.per_pair) as f64)
+    }
 }
 
 /// How a model is described: by overlays on a shipped one, or as Hugging Face does.
@@ -114,7 +139,9 @@ impl Recording {
         let both = forward.matmul_flops + backward.matmul_flops + backward.recomputed_flops;
         let told = self.explained.get(&case.model);
         let why = told.map(|told| told.why.clone());
-        let missing = told.map_or((0.0, 0.0), |told| (told.parameters as f64, told.matmul_forward as f64 * batch.sequences));
+        let missing = |term: fn(&Terms) -> i64| told.map_or(0.0, |told| told.missing(batch.sequences, batch.length, term));
+        let parameters = told.map_or(0.0, |told| told.parameters as f64);
+        let forward_more = told.map_or(0.0, |told| told.matmul_forward as f64 * batch.sequences) + missing(|terms| terms.matmul_forward);
         let check = |quantity, predicted: f64, recorded: u64, missing: f64, bar: f64| {
             let recorded = recorded as f64;
             Check {
@@ -127,13 +154,13 @@ impl Recording {
                 holds: ((predicted + missing) / recorded - 1.0).abs() <= bar,
             }
         };
-        let hidden = told.map_or(0.0, |told| -(told.hidden_bytes as f64) * batch.sequences * batch.length);
+        let both_more = missing(|terms| terms.matmul_both) + case.overcounted as f64;
         let both_within = told.and_then(|told| told.both_within).unwrap_or(0.001);
         Ok([
-            check("parameters", ledger.parameters(), case.parameters, missing.0, 0.0),
-            check("matmul forward", forward.matmul_flops, case.matmul_forward, missing.1, 0.0),
-            check("matmul both passes", both, case.matmul_forward_backward, case.overcounted as f64, both_within),
-            check("bytes kept", ledger.kept_bytes(), case.activation_bytes, hidden, self.kept_within),
+            check("parameters", ledger.parameters(), case.parameters, parameters, 0.0),
+            check("matmul forward", forward.matmul_flops, case.matmul_forward, forward_more, 0.0),
+            check("matmul both passes", both, case.matmul_forward_backward, both_more, both_within),
+            check("bytes kept", ledger.kept_bytes(), case.activation_bytes, missing(|terms| terms.bytes_kept), self.kept_within),
         ])
     }
 }

@@ -152,6 +152,9 @@ macro_rules! mechanisms {
             /// Dropout rate of the attention weights; the model's where not said.
             #[serde(default)]
             pub dropout: Option<Ratio>,
+            /// Dropout rate of its output; the model's where not said.
+            #[serde(default)]
+            pub output_dropout: Option<Ratio>,
             /// eager or fused.
             #[serde(default)]
             pub implementation: Implementation,

@@ -161,19 +161,18 @@ pub(super) fn roberta(import: &mut Import<'_>) -> Result<(), Diagnostic> {
 
 /// DistilBERT (Sanh et al. 2019): no segments, no pooler; queries are scaled, and the mask is laid over the scores.
 pub(super) fn distilbert(import: &mut Import<'_>) -> Result<(), Diagnostic> {
-    if import.flag("sinusoidal_pos_embds", false)? {
-        return Err(import.wrong("sinusoidal_pos_embds", "false: fixed positions in a table are not modelled"));
-    }
     let activation = import.activation("activation", "gelu")?;
     import.set("width", import.size("dim", 768)?, "dim");
     import.set("dropout", import.rate("dropout", 0.1)?, "dropout");
     import.set("embedding.vocabulary", import.size("vocab_size", 30_522)?, "vocab_size");
     import.put("embedding.norm", true);
-    import.put("embedding.positions.kind", "learned");
+    let positions = if import.flag("sinusoidal_pos_embds", false)? { "sinusoidal" } else { "learned" };
+    import.set("embedding.positions.kind", positions, "sinusoidal_pos_embds");
     import.set("embedding.positions.length", import.size("max_position_embeddings", 512)?, "max_position_embeddings");
     import.put("attention.kind", "softmax");
     import.put("attention.scale", "queries");
     import.put("attention.mask", "kept");
+    import.put("attention.output_dropout", 0.0);
     import.set("attention.heads", import.size("n_heads", 12)?, "n_heads");
     import.set("attention.dropout", import.rate("attention_dropout", 0.1)?, "attention_dropout");
     import.implementation()?;
@@ -217,6 +216,7 @@ pub(super) fn albert(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     };
     encoder(import, &defaults)?;
     import.set("embedding.width", import.size("embedding_size", 128)?, "embedding_size");
+    import.put("embedding.projected", true);
     // As released, what leaves the feed-forward network is not dropped out.
     import.put("feed_forward.output_dropout", 0.0);
     let (layers, groups) = (import.size("num_hidden_layers", 12)?, import.size("num_hidden_groups", 1)?);
@@ -255,8 +255,9 @@ pub(super) fn electra(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     let activation = import.activation("hidden_act", "gelu")?;
     let hidden = import.rate("hidden_dropout_prob", 0.1)?;
     let dropout = import.rate("classifier_dropout", hidden)?;
-    let all = [Task::PreTraining, Task::MaskedLm, Task::Sequence, Task::Tokens, Task::Answer, Task::Choice, Task::Model];
+    let all = [Task::PreTraining, Task::MaskedLm, Task::CausalLm, Task::Sequence, Task::Tokens, Task::Answer, Task::Choice, Task::Model];
     match task(import, &all)? {
+        Task::CausalLm => causal(import, "gelu"),
         Task::PreTraining => {
             import.put("head.kind", "discriminator");
             import.put("head.activation", activation);
@@ -268,7 +269,7 @@ pub(super) fn electra(import: &mut Import<'_>) -> Result<(), Diagnostic> {
             import.put("head.activation", "gelu");
             classification(import, "classification", dropout)
         }
-        Task::Choice => choice(import, dropout),
+        Task::Choice => summary(import),
         Task::Tokens => classification(import, "token_classification", dropout),
         Task::Answer => answer(import, 0.0),
         _ => {
@@ -276,4 +277,18 @@ pub(super) fn electra(import: &mut Import<'_>) -> Result<(), Diagnostic> {
             Ok(())
         }
     }
+}
+
+/// Multiple choice of ELECTRA: `SequenceSummary` of `modeling_utils.py` on the first position.
+fn summary(import: &mut Import<'_>) -> Result<(), Diagnostic> {
+    import.expect("summary_type", "first")?;
+    if !import.flag("summary_use_proj", true)? {
+        return Err(import.wrong("summary_use_proj", "true: a summary without a dense layer is not modelled"));
+    }
+    if import.rate("summary_first_dropout", 0.0)? > 0.0 {
+        return Err(import.wrong("summary_first_dropout", "0: dropout before the dense layer is not modelled"));
+    }
+    let activation = import.activation("summary_activation", "gelu")?;
+    import.set("head.activation", activation, "summary_activation");
+    choice(import, import.rate("summary_last_dropout", 0.1)?)
 }
