@@ -229,6 +229,8 @@ pub enum Scale {
     /// The scores.
     #[default]
     Scores,
+    /// The scores, by a number that lies in memory and is kept (GPT-2).
+    ScoresByTensor,
     /// The queries.
     Queries,
 }

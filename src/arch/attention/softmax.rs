@@ -46,8 +46,15 @@ pub(super) fn core(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs, quer
         return tape.fused_attention([query, key, value], query.elements, scores, batch * queries);
     }
     let mut weights = tape.matmul("scores", query, key, scores);
-    if attention.scaled && attention.scale == Scale::Scores {
-        weights = tape.pass("scale", weights);
+    if attention.scaled {
+        weights = match attention.scale {
+            Scale::Scores => tape.pass("scale", weights),
+            Scale::ScoresByTensor => {
+                let number = tape.statistics(1.0);
+                tape.operation("scale", 1.0, &[weights], weights.elements, Keeps::These(&[number]))
+            }
+            Scale::Queries => weights,
+        };
     }
     if attention.soft_cap {
         weights = tape.soft_cap(weights);

@@ -27,6 +27,7 @@ fn body(import: &mut Import<'_>, defaults: &Defaults) -> Result<(), Diagnostic> 
     import.set("decoder.layers", import.size(layers, defaults.layers)?, layers);
     import.put("attention.kind", "softmax");
     import.set("attention.heads", import.size(heads, defaults.heads)?, heads);
+    import.put("attention.scale", "scores_by_tensor");
     import.set("attention.dropout", import.rate("attn_pdrop", defaults.dropout)?, "attn_pdrop");
     import.implementation()?;
     import.set("feed_forward.width", import.size("n_inner", inner)?, "n_inner");

@@ -68,8 +68,8 @@ pub(super) fn heads(import: &mut Import<'_>, tied: bool) -> Result<(), Diagnosti
 }
 
 /// Rotary positions on a share of each head's columns.
-fn partial_rotary(import: &mut Import<'_>, default: f64) -> Result<(), Diagnostic> {
-    let (width, heads) = (import.size("hidden_size", 2048)?, import.size("num_attention_heads", 32)?);
+fn partial_rotary(import: &mut Import<'_>, defaults: &Defaults, default: f64) -> Result<(), Diagnostic> {
+    let (width, heads) = (import.size("hidden_size", defaults.width)?, import.size("num_attention_heads", defaults.heads)?);
     let share = import.number("partial_rotary_factor", default)?;
     import.set("embedding.positions.width", ((width / heads) as f64 * share) as u64, "partial_rotary_factor");
     Ok(())
@@ -143,7 +143,7 @@ pub(super) fn phi(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     refuse(import, "qk_layernorm", false, false)?;
     let defaults = Defaults { vocabulary: 51_200, width: 2048, inner: 8192, layers: 24, activation: "gelu_new", tables: "layer", ..LLAMA };
     body(import, &defaults)?;
-    partial_rotary(import, 0.5)?;
+    partial_rotary(import, &defaults, 0.5)?;
     import.set("dropout", import.rate("resid_pdrop", 0.0)?, "resid_pdrop");
     import.set("embedding.dropout", import.rate("embd_pdrop", 0.0)?, "embd_pdrop");
     import.put("attention.bias", true);
@@ -205,7 +205,7 @@ pub(super) fn stablelm(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     refuse(import, "qk_layernorm", false, false)?;
     let defaults = Defaults { vocabulary: 50_304, width: 2560, inner: 6912, positions: 4096, tables: "layer", ..LLAMA };
     body(import, &defaults)?;
-    partial_rotary(import, 0.25)?;
+    partial_rotary(import, &defaults, 0.25)?;
     // Only what the feed-forward network adds is dropped.
     import.set("feed_forward.output_dropout", import.rate("hidden_dropout", 0.0)?, "hidden_dropout");
     import.set("attention.bias", import.flag("use_qkv_bias", false)?, "use_qkv_bias");
