@@ -299,3 +299,16 @@ fn mfu_of_korthikanti_2022_comes_out_to_the_printed_digit() {
         assert!(prints_as(work, (seconds, 0.005), (printed, 0.05)), "width {}: {found} for {printed}", gpt.width);
     }
 }
+
+/// What PyTorch 2.6 keeps of BERT-base at one sequence of 128 positions: with masks of one byte, as on a GPU, and with
+/// the numbers that it multiplies by on a CPU.
+#[test]
+fn masks_of_dropout_take_a_byte_or_a_number() {
+    let place = Workplace::new();
+    let kept = |mask: &str| {
+        let inspection = place.json(&["inspect", "bert-base", "--seq-len", "128", "--set", mask, "--format", "json"]);
+        inspection["memory_bytes"]["activations"].as_i64()
+    };
+    assert_eq!(kept("dropout_mask=\"byte\""), Some(116_810_756));
+    assert_eq!(kept("dropout_mask=\"fp32\""), Some(131_261_444));
+}

@@ -33,6 +33,9 @@ pub struct Model {
     /// Dropout rate of embeddings and of what joins the residual stream.
     #[serde(default)]
     pub dropout: Ratio,
+    /// How a dropout's mask is kept for backward.
+    #[serde(default)]
+    pub dropout_mask: DropoutMask,
     /// Tables that turn tokens into vectors.
     pub embedding: Embedding,
     /// Layers that see the whole input.
@@ -54,6 +57,26 @@ pub struct Model {
     pub head: Head,
     /// Sources by key.
     pub sources: BTreeMap<String, Source>,
+}
+
+/// How a dropout's mask is kept for backward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DropoutMask {
+    /// One byte an element, as kernels on a GPU do.
+    #[default]
+    Byte,
+    /// A number of 4 bytes that the element is multiplied by, as PyTorch does on a CPU and Flax in its attention.
+    Fp32,
+}
+
+impl DropoutMask {
+    pub(super) fn bytes(self) -> f64 {
+        match self {
+            Self::Byte => 1.0,
+            Self::Fp32 => 4.0,
+        }
+    }
 }
 
 /// Token, position and segment tables.

@@ -164,7 +164,8 @@ impl Model {
     }
 
     fn write(&self, mut tape: Tape, batch: Batch, cached: f64) -> Result<Ledger, Problem> {
-        tape.with_trained(self.linear.adapter.is_none(), |tape| self.write_on(tape, batch, cached))?;
+        let masks = self.dropout_mask.bytes();
+        tape.with_trained(self.linear.adapter.is_none(), |tape| tape.with_dropout_masks(masks, |tape| self.write_on(tape, batch, cached)))?;
         Ok(tape.finish())
     }
 

@@ -137,13 +137,13 @@ impl Tape {
         output
     }
 
-    /// Dropout; keeps a mask of one byte an element. Rate 0 does nothing.
+    /// Dropout; keeps a mask, of one byte an element unless the tape says otherwise. Rate 0 does nothing.
     pub fn dropout(&mut self, input: Tensor, rate: f64) -> Tensor {
         if rate == 0.0 || self.is_inference() {
             return input;
         }
         let output = self.made_of(&[input], input.elements);
-        let mask = self.constant(input.elements, MASK_BYTES);
+        let mask = self.constant(input.elements, self.dropout_mask_bytes);
         self.pointwise("dropout", 4.0, &[input], output, &[mask], COUNTED);
         output
     }

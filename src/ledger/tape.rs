@@ -40,6 +40,7 @@ pub struct Tape {
     inference: bool,
     experts: Experts,
     pub(super) element_bytes: f64,
+    pub(super) dropout_mask_bytes: f64,
     /// Sequences times positions, the rows of every activation.
     tokens: f64,
 }
@@ -101,6 +102,7 @@ impl Tape {
             inference: false,
             experts: Experts::ONE,
             element_bytes,
+            dropout_mask_bytes: MASK_BYTES,
             tokens,
         }
     }
@@ -203,6 +205,14 @@ impl Tape {
         let before = std::mem::replace(&mut self.parameter_times, 0.0);
         let result = write(self);
         self.parameter_times = before;
+        result
+    }
+
+    /// Writes what keeps masks of dropout in so many bytes an element: 1 as a GPU's kernels do, 4 where the mask is a number.
+    pub fn with_dropout_masks<T>(&mut self, bytes: f64, write: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.dropout_mask_bytes, bytes);
+        let result = write(self);
+        self.dropout_mask_bytes = before;
         result
     }
 

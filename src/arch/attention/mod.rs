@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use serde::Deserialize;
 
 use super::Context;
-use super::config::{LinearComponent, Model, PositionKind};
+use super::config::{DropoutMask, LinearComponent, Model, PositionKind};
 use super::linear::{self as linear_layer, Layer};
 use crate::document::Problem;
 use crate::ledger::{Component, Keeps, Tape, Tensor};
@@ -155,6 +155,9 @@ macro_rules! mechanisms {
             /// Dropout rate of its output; the model's where not said.
             #[serde(default)]
             pub output_dropout: Option<Ratio>,
+            /// How the mask of that dropout is kept; as the model's where not said.
+            #[serde(default)]
+            pub dropout_mask: Option<DropoutMask>,
             /// eager or fused.
             #[serde(default)]
             pub implementation: Implementation,
@@ -286,7 +289,8 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> 
         Some(mechanism) if inputs.x == inputs.memory => mechanism,
         _ => &cross,
     };
-    let mixed = tape.split(|tape| mechanism.write(tape, context, inputs));
+    let masks = context.attention.dropout_mask.unwrap_or(context.model.dropout_mask);
+    let mixed = tape.with_dropout_masks(masks.bytes(), |tape| tape.split(|tape| mechanism.write(tape, context, inputs)));
     if !mechanism.projects_out() {
         return mixed;
     }
