@@ -143,6 +143,22 @@ fn local_attention_pads_a_multiple_by_a_whole_block() {
     assert_eq!(more_parameters(&local), 0.0);
 }
 
+/// The square and its mask; a kernel would compute about n ((b + 1) / 2 + (c + 1) n / (2 b)) pairs of it, a little less
+/// because only earlier blocks have summaries.
+#[test]
+fn sparse_transformer_computes_a_square_that_a_kernel_would_not() {
+    let masked = model("use = \"lra-text-sparse\"").unwrap();
+    let kernel = model("use = \"lra-text-sparse\"\nattention.sparse.computes = \"pattern\"").unwrap();
+    for length in [1000, 4000] {
+        let n = length as f64;
+        assert_eq!(products(&masked, 1, length), 8.0 * n * WIDTH * WIDTH + 4.0 * n * n * WIDTH);
+        let pairs = n * (51.0 / 2.0 + 11.0 * (n - 50.0) / 100.0);
+        let found = products(&kernel, 1, length) - 8.0 * n * WIDTH * WIDTH;
+        assert!((found / (4.0 * pairs * WIDTH) - 1.0).abs() < 1e-12, "{found}");
+    }
+    assert_eq!(more_parameters(&masked), 0.0);
+}
+
 #[test]
 fn longformer_computes_two_squares_and_six_projections() {
     let longformer = model("use = \"lra-text-longformer\"").unwrap();

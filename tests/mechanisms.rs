@@ -14,6 +14,8 @@ use proptest::test_runner::RngSeed;
 enum Growth {
     /// O(n).
     Linear,
+    /// O(n^1.5).
+    Root,
     /// O(n^2).
     Quadratic,
 }
@@ -56,6 +58,13 @@ const SUBJECTS: &[Subject] = &[
         16,
         Growth::Linear,
     ),
+    Subject::new("axial", "", 1, Growth::Root),
+    Subject::new("axial", "attention.axial = { row = 16 }", 16, Growth::Linear),
+    Subject::new("axial", "attention.axial = { row = 16, axis = \"columns\" }", 16, Growth::Quadratic),
+    Subject::new("sparse", "", 1, Growth::Root),
+    Subject::new("sparse", "attention.sparse = { pattern = \"strided\", parts = \"split\" }", 1, Growth::Root),
+    Subject::new("sparse", "attention.sparse = { block = 16, summary = 4 }", 1, Growth::Quadratic),
+    Subject::new("sparse", "attention.sparse = { block = 16, computes = \"square\" }", 1, Growth::Quadratic),
     Subject::new("bigbird", "attention.bigbird = { block = 2 }", 24, Growth::Linear),
     Subject::new("bigbird", "attention.bigbird = { block = 2, random_blocks = 1, padding = \"always\" }", 16, Growth::Linear),
     Subject::new("longformer", "attention.longformer = { window = 16 }", 16, Growth::Linear),
@@ -145,6 +154,7 @@ fn the_products_that_mix_positions_grow_as_published() {
         let ratio = long / short;
         let holds = match subject.growth {
             Growth::Linear => (1.9..2.1).contains(&ratio),
+            Growth::Root => (2.7..2.95).contains(&ratio),
             Growth::Quadratic => (3.8..4.1).contains(&ratio),
         };
         assert!(holds, "{}: {ratio} for {:?}", subject.name(), subject.growth);

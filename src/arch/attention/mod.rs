@@ -192,6 +192,10 @@ mechanisms! {
     Bigbird: bigbird = "bigbird",
     /// A band of positions and global tokens (Beltagy et al. 2020).
     Longformer: longformer = "longformer",
+    /// Rows or columns of a grid of positions (Ho et al. 2019).
+    Axial: axial = "axial",
+    /// Patterns that reach every earlier position in two steps (Child et al. 2019).
+    Sparse: sparse = "sparse",
     /// A band of positions (Beltagy et al. 2020, Jiang et al. 2023).
     SlidingWindow: sliding_window = "sliding_window",
     /// Distances in the scores, and a memory of earlier segments (Dai et al. 2019).
