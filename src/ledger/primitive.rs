@@ -42,6 +42,15 @@ impl Tape {
     /// Rows of `from` at `indices`, or `from` sorted by them, as `elements` of output; keeps the indices alone. What a
     /// gather moves goes to places that data decide, so a time model may take it to be slower than a copy.
     pub fn gather(&mut self, name: &'static str, from: Tensor, indices: Tensor, elements: f64) -> Tensor {
+        self.pick(name, from, indices, elements, &[indices])
+    }
+
+    /// The same for indices of single elements, as `torch.gather` takes them: it keeps what it picks from too.
+    pub fn gather_elements(&mut self, name: &'static str, from: Tensor, indices: Tensor, elements: f64) -> Tensor {
+        self.pick(name, from, indices, elements, &[from, indices])
+    }
+
+    fn pick(&mut self, name: &'static str, from: Tensor, indices: Tensor, elements: f64, keeps: &[Tensor]) -> Tensor {
         let output = self.made_of(&[from], elements);
         self.record(Draft {
             name,
@@ -49,7 +58,7 @@ impl Tape {
             rule: Rule::Gather,
             inputs: &[from, indices],
             output,
-            keeps: &[indices],
+            keeps,
             matmul_flops: 0.0,
             elementwise_flops: 0.0,
             shape: None,

@@ -39,6 +39,11 @@ fn one() -> u64 {
 }
 
 impl Settings {
+    /// Blocks of `window` positions that see one on either side, or the one before in a decoder.
+    pub(super) fn new(window: u64) -> Self {
+        Self { window, look_backward: one(), look_forward: None, padding: Padding::Multiple }
+    }
+
     /// Blocks that a block sees.
     fn seen(&self, causal: bool) -> u64 {
         1 + self.look_backward + self.look_forward.unwrap_or(u64::from(!causal))
@@ -62,18 +67,30 @@ impl Mechanism for Settings {
     }
 
     fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
+        self.attend(tape, context, inputs, false)
+    }
+}
+
+impl Settings {
+    /// Projections and attention in blocks; `rotary` positions turn queries and keys within the blocks that they see.
+    pub(super) fn attend(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs, rotary: bool) -> Tensor {
         let length = self.padding.length(context.batch.length as u64, self.window) as f64;
         let x = pad(tape, context, inputs.x, length);
-        let [query, key, value] = queries_keys_values(tape, context, &Inputs { x, memory: x, ..*inputs });
+        let [mut query, key, value] = queries_keys_values(tape, context, &Inputs { x, memory: x, ..*inputs });
         let (window, seen) = (self.window as f64, (self.window * self.seen(inputs.causal)) as f64);
         let blocks = length / window;
         let overlap = |tape: &mut Tape, x: Tensor| {
             let padded = tape.expand("pad ends", x, x.elements * (length + seen - window) / length);
             if seen > window { tape.expand("overlapping blocks", padded, x.elements * seen / window) } else { padded }
         };
-        let (key, value) = (overlap(tape, key), overlap(tape, value));
+        let (mut key, value) = (overlap(tape, key), overlap(tape, value));
         let heads = context.batch.sequences * context.attention.heads as f64;
         let head_width = context.attention.head_width(context.model.width) as f64;
+        if rotary {
+            let mut tables = |positions: f64| tape.constant(2.0 * positions * head_width, context.batch.element_bytes);
+            let (of_queries, of_keys) = (tables(window), tables(seen));
+            (query, key) = (tape.rotate(query, of_queries), tape.rotate(key, of_keys));
+        }
         let scores = Shape { batch: heads * blocks, m: window, n: seen, k: head_width };
         let mask = tape.mask(if inputs.causal { length * seen } else { blocks * seen });
         attend(tape, context, [query, key, value], scores, Some(mask))

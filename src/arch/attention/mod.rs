@@ -206,6 +206,10 @@ mechanisms! {
     Synthesizer: synthesizer = "synthesizer",
     /// Blocks that see themselves and one that a learned sorting puts beside them (Tay et al. 2020).
     Sinkhorn: sinkhorn = "sinkhorn",
+    /// Clusters of near queries and keys, by k-means (Roy et al. 2020).
+    Routing: routing = "routing",
+    /// Keys and values shortened by a strided convolution (Liu et al. 2018).
+    MemoryCompressed: memory_compressed = "memory_compressed",
     /// Products of feature maps in place of a softmax (Katharopoulos et al. 2020).
     Linear: linear = "linear",
     /// Random features of a softmax kernel (Choromanski et al. 2021).

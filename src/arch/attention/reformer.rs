@@ -209,7 +209,7 @@ impl Settings {
             let mut gather = |x: Tensor| {
                 let repeated = tape.expand("repeat for hash rounds", x, rows * chunks.head_width);
                 let padded = chunks.count * chunks.length * chunks.head_width;
-                tape.gather("gather by bucket", repeated, order, padded)
+                tape.gather_elements("gather by bucket", repeated, order, padded)
             };
             query = gather(query);
             value = gather(value);
