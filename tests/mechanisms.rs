@@ -89,7 +89,7 @@ const SUBJECTS: &[Subject] = &[
     Subject::new(
         "memory_compressed",
         "attention.memory_compressed = { compression = 4, per_head = true, shared = true, null = true }",
-        4,
+        8,
         Growth::Quadratic,
     ),
     Subject::new("synthesizer", "", 1, Growth::Quadratic),

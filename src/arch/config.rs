@@ -308,9 +308,9 @@ pub struct Group {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Norm {
-    /// layer or rms.
+    /// layer, rms, layer_offset or rms_offset.
     pub kind: NormKind,
-    /// post or pre.
+    /// post, pre, sandwich, parallel, parallel_shared or none.
     pub placement: NormPlacement,
     /// Whether the norms have a weight.
     #[serde(default = "yes")]
@@ -331,6 +331,8 @@ pub enum NormKind {
     Layer,
     /// Root mean square (Zhang and Sennrich 2019).
     Rms,
+    /// Mean and variance without a bias, its weight counted from one and applied apart (x-transformers).
+    LayerOffset,
     /// Root mean square, its weight counted from one (Gemma).
     RmsOffset,
 }
@@ -349,6 +351,8 @@ pub enum NormPlacement {
     Parallel,
     /// Attention and feed-forward network side by side behind one norm (Wang and Komatsuzaki 2021, GPT-J).
     ParallelShared,
+    /// Nowhere in a layer.
+    None,
 }
 
 /// The kind of the linear layers. Saying a rank or a ratio makes them low-rank.
@@ -550,7 +554,7 @@ pub enum HeadPositions {
 impl Norm {
     /// Whether a norm follows the last layer.
     pub(super) fn follows(&self) -> bool {
-        self.last.unwrap_or(self.placement != NormPlacement::Post)
+        self.last.unwrap_or(!matches!(self.placement, NormPlacement::Post | NormPlacement::None))
     }
 }
 

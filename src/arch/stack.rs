@@ -109,7 +109,7 @@ fn side_by_side(placement: NormPlacement) -> Option<bool> {
     match placement {
         NormPlacement::Parallel => Some(true),
         NormPlacement::ParallelShared => Some(false),
-        NormPlacement::Pre | NormPlacement::Post | NormPlacement::Sandwich => None,
+        NormPlacement::Pre | NormPlacement::Post | NormPlacement::Sandwich | NormPlacement::None => None,
     }
 }
 
@@ -122,7 +122,8 @@ fn sub_layer(
     write: impl FnOnce(&mut Tape, Tensor) -> Tensor,
 ) -> Tensor {
     let placement = context.model.norm.placement;
-    let x = if placement == NormPlacement::Post { stream } else { norm(tape, context, stream) };
+    let bare = matches!(placement, NormPlacement::Post | NormPlacement::None);
+    let x = if bare { stream } else { norm(tape, context, stream) };
     let out = write(tape, x);
     let out = dropped(tape, context, component, out);
     let out = if placement == NormPlacement::Sandwich { norm(tape, context, out) } else { out };
@@ -148,6 +149,7 @@ pub(super) fn norm(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tensor 
     match norm.kind {
         NormKind::Layer => tape.layer_norm_with(x, width, u8::from(norm.weight) + u8::from(norm.bias)),
         NormKind::Rms => tape.rms_norm(x, width),
+        NormKind::LayerOffset => tape.layer_norm_offset(x, width),
         NormKind::RmsOffset => tape.rms_norm_with(x, width, true),
     }
 }

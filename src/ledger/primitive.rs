@@ -185,6 +185,19 @@ impl Tape {
         output
     }
 
+    /// Layer normalisation without parameters, then a product with a weight that is 1 and a parameter: keeps its input and
+    /// two statistics a row, the normalised input, and the sum.
+    pub fn layer_norm_offset(&mut self, input: Tensor, width: f64) -> Tensor {
+        let normalised = self.layer_norm_with(input, width, 0);
+        let before = self.current();
+        self.component(Component::Norm);
+        let weight = self.parameter(width);
+        let weight = self.pass("layer norm: one plus weight", weight);
+        let output = self.multiply("layer norm: weight", normalised, weight);
+        self.component(before);
+        output
+    }
+
     /// Root-mean-square normalisation in separate operations; keeps its input, one statistic a row and the normalised
     /// input.
     pub fn rms_norm(&mut self, input: Tensor, width: f64) -> Tensor {

@@ -89,10 +89,12 @@ impl Mechanism for Settings {
             key_value_heads: None,
             head_width: Some(context.attention.head_width(context.model.width)),
             bias: self.local_bias.unwrap_or(context.attention.bias),
-            fused_projection: true,
+            fused_projection: false,
             ..context.attention.clone()
         };
-        let near = self.local().attend(tape, &Context { attention: &own, ..*context }, inputs, inputs.rotary.is_some());
+        // Rotary positions turn them within what each block sees.
+        let (turned, inputs) = (inputs.rotary.is_some(), Inputs { rotary: None, ..*inputs });
+        let near = self.local().attend(tape, &Context { attention: &own, ..*context }, &inputs, turned);
         tape.operation("join heads", 0.0, &[near, routed], near.elements + routed.elements, Keeps::Nothing)
     }
 }
@@ -106,7 +108,7 @@ impl Settings {
         let mut query = project(tape, context, "query projection", heads, inputs.x);
         let value = project(tape, context, "value projection", heads, inputs.x);
         let mut key = if shared { query } else { project(tape, context, "key projection", heads, inputs.x) };
-        if let Some(tables) = rotary(tape, context, inputs) {
+        if let Some(tables) = rotary(context, inputs) {
             query = tape.rotate(query, tables);
             key = if shared { query } else { tape.rotate(key, tables) };
         }
