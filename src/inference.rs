@@ -6,7 +6,7 @@ use crate::arch::{Batch, Model};
 use crate::document::Problem;
 use crate::hardware::Precision;
 use crate::perf::StepWork;
-use crate::training::{Framework, Memory, PhaseWork};
+use crate::training::{Framework, Memory, PhaseWork, Purpose};
 use crate::units::Bytes;
 
 /// What is asked of a trained model.
@@ -49,13 +49,14 @@ pub struct Storage {
     pub scale_bits: f64,
 }
 
-/// Formats of weights on disk. The 8 and 4-bit ones share a 16-bit scale among 32 weights, as the Q8_0 and Q4_0 formats of
-/// ggml do.
-pub const STORAGE: [Storage; 4] = [
+/// Formats of weights on disk. The 8 and 4-bit integers share a 16-bit scale among 32 weights, as the Q8_0 and Q4_0 formats
+/// of ggml do; the codes of nf4 an 8-bit one among 64, whose 32-bit scales 256 of them share (Dettmers et al. 2023).
+pub const STORAGE: [Storage; 5] = [
     Storage { name: "fp32", bits: 32.0, scale_bits: 0.0 },
     Storage { name: "fp16", bits: 16.0, scale_bits: 0.0 },
     Storage { name: "int8", bits: 8.0, scale_bits: 0.5 },
     Storage { name: "int4", bits: 4.0, scale_bits: 0.5 },
+    Storage { name: "nf4", bits: 4.0, scale_bits: 8.0 / 64.0 + 32.0 / (64.0 * 256.0) },
 ];
 
 impl Storage {
@@ -106,6 +107,7 @@ impl Inference {
         // The host launches a layer's forward pass alone: a third of what it launches in training.
         work.layer_runs = model.layers() as f64 / 3.0;
         Ok(PhaseWork {
+            purpose: Purpose::Inference,
             sequence_length: length,
             steps,
             micro_batch: self.batch,
@@ -130,6 +132,8 @@ mod tests {
     fn a_file_of_weights_has_its_bits_and_its_scales() {
         let bytes: Vec<f64> = STORAGE.iter().map(|storage| storage.bytes(32.0).value()).collect();
         // Q8_0: 32 bytes and a 2-byte scale; Q4_0: 16 bytes and a 2-byte scale.
-        assert_eq!(bytes, [128.0, 64.0, 34.0, 18.0]);
+        assert_eq!(bytes[..4], [128.0, 64.0, 34.0, 18.0]);
+        // 4.127 bits, as QLoRA prints it.
+        assert!((bytes[4] * 8.0 / 32.0 - 4.127).abs() < 5e-4);
     }
 }

@@ -57,6 +57,15 @@ impl StepWork {
         self.sum();
     }
 
+    /// Adds the work of another step, done in the same one.
+    pub fn join(&mut self, other: &Self) {
+        self.rows.extend_from_slice(&other.rows);
+        self.optimizer = self.optimizer + other.optimizer;
+        self.gradients = self.gradients + other.gradients;
+        self.layer_runs += other.layer_runs;
+        self.sum();
+    }
+
     fn sum(&mut self) {
         self.flops.clear();
         self.traffic = 0.0;

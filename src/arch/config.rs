@@ -8,6 +8,7 @@ use super::attention::Attention;
 use super::feed_forward::FeedForward;
 use super::linear::LinearKind;
 use super::linear::settings::{Adapter, Blocks, NOfM, Products, Quantised, Unstructured};
+use super::prune::Prune;
 use crate::ledger::Activation;
 use crate::source::Source;
 use crate::units::Ratio;
@@ -53,6 +54,12 @@ pub struct Model {
     /// The kind of the linear layers.
     #[serde(default)]
     pub linear: Linear,
+    /// Whole heads, neurons and layers that are taken out.
+    #[serde(default)]
+    pub prune: Option<Prune>,
+    /// What that did.
+    #[serde(skip)]
+    pub pruned: Option<String>,
     /// What turns hidden states into a loss.
     pub head: Head,
     /// Sources by key.
@@ -120,6 +127,9 @@ pub struct Embedding {
     /// (Dosovitskiy et al. 2021, equation 1; Long Range Arena's pooling CLS).
     #[serde(default)]
     pub class_token: bool,
+    /// Whether the tables are those of another model that trains with this one, and are counted there (ELECTRA's generator).
+    #[serde(default)]
+    pub borrowed: bool,
     /// How positions are told apart.
     pub positions: Positions,
 }
@@ -446,6 +456,9 @@ pub struct Head {
     /// cross_entropy or mean.
     #[serde(default)]
     pub loss: Loss,
+    /// Whether a teacher's probabilities are a second target (distillation).
+    #[serde(default)]
+    pub soft_targets: bool,
     /// Which positions reach the vocabulary projection.
     #[serde(default)]
     pub positions: HeadPositions,

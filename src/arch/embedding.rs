@@ -11,7 +11,12 @@ pub(super) fn table(tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
     let embedding = &context.model.embedding;
     let width = embedding.width.unwrap_or(context.model.width);
     let rows = embedding.patches.as_ref().map_or(embedding.vocabulary, Patches::numbers);
-    (embedding.kind != EmbeddingKind::Vectors).then(|| tape.matrix(rows as f64, width as f64))
+    (embedding.kind != EmbeddingKind::Vectors).then(|| owned(tape, context, |tape| tape.matrix(rows as f64, width as f64)))
+}
+
+/// Makes a table, unless another model owns it.
+fn owned(tape: &mut Tape, context: &Context<'_>, table: impl FnOnce(&mut Tape) -> Tensor) -> Tensor {
+    if context.model.embedding.borrowed { tape.with_borrowed(table) } else { table(tape) }
 }
 
 /// The sines and cosines that rotary positions share over all layers.
@@ -80,7 +85,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Option<Tensor
         x = tape.operation("scale tokens", 1.0, &[x], x.elements, Keeps::These(&[scale]));
     }
     if embedding.segments > 0 {
-        let segments = tape.parameter(embedding.segments as f64 * width);
+        let segments = owned(tape, context, |tape| tape.parameter(embedding.segments as f64 * width));
         let ids = row_ids(tape, context, embedding.segment_ids.unwrap_or(PositionIds::Fixed), tape.tokens());
         let rows = tape.lookup("segment lookup", segments, ids, width);
         x = tape.add("segment sum", x, rows);
@@ -112,7 +117,7 @@ fn with_positions(tape: &mut Tape, context: &Context<'_>, x: Tensor, width: f64)
     let positions = &context.model.embedding.positions;
     match positions.kind {
         PositionKind::Learned => {
-            let table = tape.matrix(positions.length.unwrap_or_default() as f64, width);
+            let table = owned(tape, context, |tape| tape.matrix(positions.length.unwrap_or_default() as f64, width));
             // Each sequence has its own dropout, so its own copy of the rows.
             let own = positions.dropout.value() > 0.0 || positions.row_ids() == PositionIds::Own;
             let rows = if own { tape.tokens() } else { context.batch.length };

@@ -50,12 +50,14 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
             };
             let labels = tape.indices(rows);
             tape.cross_entropy(logits, rows, classes(context), labels);
+            soft_targets(tape, context, logits, rows, classes(context));
         }
         HeadKind::TokenClassification => {
             let hidden = tape.dropout(hidden, rate(context));
             let logits = classifier(tape, context, hidden, model.hidden_width(), classes(context), true);
             let labels = tape.indices(tape.tokens());
             tape.cross_entropy(logits, tape.tokens(), classes(context), labels);
+            soft_targets(tape, context, logits, tape.tokens(), classes(context));
         }
         HeadKind::QuestionAnswering => {
             let dropped = tape.dropout(hidden, model.head.dropout.unwrap_or_default().value());
@@ -166,6 +168,13 @@ fn dense(tape: &mut Tape, context: &Context<'_>, name: &'static str, x: Tensor, 
     tape.activate(activation, x)
 }
 
+/// The loss on a teacher's probabilities, where there is one.
+fn soft_targets(tape: &mut Tape, context: &Context<'_>, logits: Tensor, positions: f64, classes: f64) {
+    if context.model.head.soft_targets {
+        tape.soft_targets(logits, positions, classes);
+    }
+}
+
 /// The last layer of a classification.
 fn classifier(tape: &mut Tape, context: &Context<'_>, x: Tensor, width: u64, classes: f64, bias: bool) -> Tensor {
     let width = width as f64;
@@ -237,4 +246,5 @@ fn vocabulary(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Opt
     } else {
         tape.cross_entropy(logits, positions, classes as f64, labels);
     }
+    soft_targets(tape, context, logits, positions, classes as f64);
 }

@@ -11,6 +11,7 @@ mod feed_forward;
 mod head;
 pub mod hugging_face;
 mod linear;
+mod prune;
 mod stack;
 mod validate;
 
@@ -53,7 +54,10 @@ impl Model {
     pub fn read(node: &Node) -> Result<Self, Diagnostic> {
         let node = completed(node);
         let model: Self = node.read()?;
-        model.check().map_err(|problem| problem.at(&node))?;
+        let place = |problem: Problem| problem.at(&node);
+        model.check().map_err(place)?;
+        let model = model.after_pruning().map_err(place)?;
+        model.check().map_err(place)?;
         Ok(model)
     }
 
@@ -65,6 +69,7 @@ impl Model {
         if self.linear.rank.is_some_and(|rank| rank >= limit) {
             out.push(format!("every layer stays dense: from rank {limit} on, two factors cost more than one matrix"));
         }
+        out.extend(self.pruned.clone());
         out.extend(self.linear.notes());
         let stacks = [&self.encoder, &self.decoder].into_iter().flatten();
         let groups = stacks.flat_map(|stack| self.groups(stack));

@@ -33,6 +33,8 @@ pub(super) struct Compiled {
     node_footprint: Option<(Handle, Class)>,
     lifetime: Option<(Handle, Class)>,
     why_no_power: String,
+    /// The class of the weakest number that techniques state.
+    techniques: Class,
 }
 
 struct AnchorHandles {
@@ -167,6 +169,7 @@ impl Compiled {
             node_footprint,
             lifetime,
             why_no_power,
+            techniques: case.technique_class,
         }
     }
 
@@ -270,6 +273,7 @@ impl Compiled {
             Some(anchor) => anchor.class.max(Class::Modelled),
             None => Class::Modelled,
         };
+        let time = if self.anchor.as_ref().is_some_and(|anchor| anchor.own) { time } else { time.max(self.techniques) };
         let of = |input: &Option<(Handle, Class)>| input.map_or(Class::Measured, |(_, class)| class);
         let beside = self.anchor.as_ref().is_none_or(|anchor| anchor.boundary == Boundary::Accelerators);
         let energy = time.max(self.pue.1).max(if beside { of(&self.overhead) } else { Class::Measured });

@@ -1,14 +1,14 @@
 //! Results of a scenario as plain values.
 
-use super::compile::rates_of;
+use super::compile::{rates_of, speeds};
 use super::inputs::InputValue;
-use crate::ledger::{Kernel, Work};
+use crate::ledger::{Ledger, Unit, Work};
 use crate::numeric::Interval;
-use crate::perf::{Rates, StepTime, StepWork, step_time};
+use crate::perf::{Rates, StepTime, step_time};
 use crate::quality::Quality;
 use crate::scenario::{Case, Published, Quantity, Settings};
 use crate::source::Class;
-use crate::training::{Checkpointing, Memory, PhaseWork, fitting};
+use crate::training::{Memory, PhaseWork, Purpose, fitting};
 use crate::units::{Bytes, Seconds};
 
 /// What is estimated of a case.
@@ -89,6 +89,8 @@ pub struct Estimated {
 /// Where the time of a phase's step goes, at central values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PhaseResult {
+    /// What its steps are for.
+    pub purpose: Purpose,
     /// Positions of a sequence.
     pub sequence_length: u64,
     /// Optimizer steps.
@@ -153,8 +155,12 @@ pub struct CaseResult {
     pub memory: Option<MemoryFit>,
     /// What the model achieves, where that is published.
     pub quality: Option<Quality>,
-    /// Trained parameters.
+    /// Parameters, pruned ones not.
     pub parameters: Option<f64>,
+    /// Those of them that training changes.
+    pub trained_parameters: Option<f64>,
+    /// Bits that say where those of pruned matrices stand in a file.
+    pub index_bits: f64,
     /// Name of the model.
     pub model: Option<String>,
     /// Name of the accelerator.
@@ -350,6 +356,8 @@ impl CaseResult {
             memory: None,
             quality: None,
             parameters: None,
+            trained_parameters: None,
+            index_bits: 0.0,
             model: None,
             accelerator: None,
             accelerators: 0,
@@ -391,13 +399,18 @@ impl CaseResult {
         self.model = case.model.as_ref().map(|model| model.name.clone());
         self.accelerator = case.accelerator.as_ref().map(|device| device.name.clone());
         self.accelerators = case.accelerators;
-        self.parameters = case.phases.first().map(|phase| phase.ledger.parameters());
+        let ledger = case.phases.first().map(|phase| &phase.ledger);
+        self.parameters = ledger.map(Ledger::parameters);
+        self.trained_parameters = ledger.filter(|_| case.training.is_some()).map(Ledger::changed_parameters);
+        self.index_bits = ledger.map_or(0.0, Ledger::index_bits);
         self.offers = case.offers.iter().map(|offer| offer.name.clone()).chain(case.own.as_ref().map(|_| "own".to_string())).collect();
         if let Some(rates) = rates_of(case) {
-            self.phases = case.phases.iter().map(|phase| PhaseResult::of(phase, &rates, case)).collect();
+            self.phases = case.phases.iter().map(|phase| PhaseResult::of(phase, &rates)).collect();
         }
         self.memory = memory_fit(case);
         self.quality.clone_from(&case.quality);
+        self.notes.extend(case.technique_notes.iter().cloned());
+        self.note_units(case);
         if let (Some(model), Some(longest)) = (&case.model, case.phases.iter().map(|phase| phase.sequence_length).max()) {
             self.notes.extend(model.notes_at(longest));
         }
@@ -415,19 +428,38 @@ impl CaseResult {
     }
 }
 
+impl CaseResult {
+    /// Says which products run on what, where they are more than dense.
+    fn note_units(&mut self, case: &Case) {
+        let (Some(device), Some((precision, _))) = (&case.accelerator, case.numbers()) else { return };
+        let speeds = speeds(device, precision);
+        for unit in case.phases.iter().flat_map(|phase| phase.work.units()) {
+            let word = match unit {
+                Unit::Dense => continue,
+                Unit::Pattern(pattern) => format!("{}:{} pruned products", pattern.keep, pattern.of),
+                Unit::Unstructured(_) => "products with unstructured zeros".to_string(),
+                Unit::Int8 => "int8 products".to_string(),
+            };
+            let note = match speeds.find(unit) {
+                Some(speed) => format!("{word} run at {speed:.3} times the dense {} rate of the {}", precision.word(), device.name),
+                None => format!("{word} save nothing: the profile of the {} states no rate for them at {}", device.name, precision.word()),
+            };
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
+    }
+}
+
 impl PhaseResult {
-    fn of(phase: &PhaseWork, rates: &Rates, case: &Case) -> Self {
+    fn of(phase: &PhaseWork, rates: &Rates) -> Self {
         let step = step_time(&phase.work, rates);
-        let kernels: Vec<Kernel> = match &case.training {
-            Some(training) => phase.ledger.kernels(training.checkpointing == Checkpointing::Full).collect(),
-            None => phase.ledger.forward_kernels().collect(),
-        };
         let share = |kind: Work| {
-            let work = StepWork::new(kernels.iter().filter(|kernel| kernel.work == kind).copied(), phase.accumulation);
-            let time = step_time(&work, rates);
+            let time = step_time(&phase.work.only(kind), rates);
             (time.compute + time.memory + time.launch) / step.total()
         };
         Self {
+            purpose: phase.purpose,
             sequence_length: phase.sequence_length,
             steps: phase.steps,
             micro_batch: phase.micro_batch,

@@ -270,6 +270,25 @@ impl Tape {
         self.pointwise("negative log likelihood", 1.0, &[selected], loss, &[selected, labels, losses], TRAFFIC);
     }
 
+    /// The divergence from a teacher's probabilities (Hinton et al. 2015): logits over a temperature, log-softmax in fp32,
+    /// the softmax of the teacher's, and t (log t - log s), which keeps the log-softmax and the targets.
+    pub fn soft_targets(&mut self, logits: Tensor, positions: f64, classes: f64) {
+        if self.is_inference() {
+            return;
+        }
+        let scaled = self.pass("temperature", logits);
+        let of_classes = |tape: &mut Self| tape.constant(positions * classes, STATISTIC_BYTES);
+        let log_probabilities = Tensor { gradient: logits.gradient, ..of_classes(self) };
+        self.pointwise("log softmax", 5.0, &[scaled], log_probabilities, &[log_probabilities], COUNTED);
+        let taught = of_classes(self);
+        let targets = of_classes(self);
+        self.pointwise("softmax of the teacher", 6.0, &[taught], targets, &[], COUNTED);
+        let each = Tensor { gradient: logits.gradient, ..of_classes(self) };
+        self.pointwise("divergence from the teacher", 4.0, &[log_probabilities, targets], each, &[targets], TRAFFIC);
+        let loss = self.constant(1.0, STATISTIC_BYTES);
+        self.pointwise("mean divergence", 1.0, &[each], loss, &[], TRAFFIC);
+    }
+
     /// Binary cross entropy of logits: keeps them and their labels as numbers.
     pub fn binary_cross_entropy(&mut self, logits: Tensor) {
         if self.is_inference() {

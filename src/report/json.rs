@@ -96,6 +96,7 @@ fn case(case: &CaseResult) -> Value {
     out.insert("accelerator".into(), json!(case.accelerator));
     out.insert("accelerators".into(), json!(case.accelerators));
     out.insert("parameters".into(), case.parameters.map_or(Value::Null, super::ledger::whole));
+    out.insert("trained_parameters".into(), case.trained_parameters.map_or(Value::Null, super::ledger::whole));
     for (metric, key, unit) in KEYS {
         out.insert((*key).into(), case.metric(*metric).map_or(Value::Null, |found| estimated(found, unit)));
     }
@@ -138,6 +139,7 @@ fn case(case: &CaseResult) -> Value {
     }
     let phases = case.phases.iter().map(|phase| {
         json!({
+            "purpose": phase.purpose.word(),
             "sequence_length": phase.sequence_length,
             "steps": phase.steps,
             "micro_batch": phase.micro_batch,

@@ -6,7 +6,7 @@ use super::style::table;
 use crate::arch::{Batch, Model};
 use crate::document::Problem;
 use crate::hardware::Precision;
-use crate::inference::STORAGE;
+use crate::inference::{STORAGE, Storage};
 use crate::ledger::{Component, Cost, Ledger};
 use crate::training::{Checkpointing, Memory, Optimizer};
 use crate::units::{Bytes, Flops, grouped};
@@ -58,6 +58,7 @@ impl<'a> Inspection<'a> {
     fn value(&self) -> Value {
         let mut parameters = Map::new();
         parameters.insert("total".into(), whole(self.ledger.parameters()));
+        parameters.insert("trained".into(), whole(self.ledger.changed_parameters()));
         for component in Component::ALL {
             parameters.insert(component.key().into(), whole(self.ledger.parameters_of(component)));
         }
@@ -167,10 +168,15 @@ impl<'a> Inspection<'a> {
     fn inference_value(&self) -> Value {
         let forward = self.inference.forward();
         let stored: Map<String, Value> =
-            STORAGE.iter().map(|storage| (storage.name.to_string(), whole(storage.bytes(self.ledger.parameters()).value()))).collect();
+            STORAGE.iter().map(|storage| (storage.name.to_string(), whole(self.stored(storage).value()))).collect();
+        let changed = self.ledger.changed_parameters();
+        let adapters: Map<String, Value> =
+            STORAGE.iter().map(|storage| (storage.name.to_string(), whole(storage.bytes(changed).value()))).collect();
         let cache = self.model.cache_elements().map(|elements| elements * self.precision.element_bytes());
         json!({
             "stored_bytes": stored,
+            "stored_trained_bytes": if changed < self.ledger.parameters() { Value::Object(adapters) } else { Value::Null },
+            "held_bytes": whole(self.inference.parameter_bytes()),
             "matmul_flops": whole(forward.matmul_flops),
             "bytes_moved": whole(forward.bytes()),
             "working_bytes": whole(self.inference.working_bytes()),
@@ -179,13 +185,22 @@ impl<'a> Inspection<'a> {
         })
     }
 
+    /// A file of the parameters in a format, with what says where those of pruned matrices stand.
+    fn stored(&self, storage: &Storage) -> Bytes {
+        storage.bytes(self.ledger.parameters()) + Bytes::new(self.ledger.index_bits() / 8.0)
+    }
+
     fn inference_table(&self) -> String {
         let forward = self.inference.forward();
-        let mut rows: Vec<Vec<String>> = STORAGE
-            .iter()
-            .map(|storage| vec![format!("weights on disk, {}", storage.name), storage.bytes(self.ledger.parameters()).to_string()])
-            .collect();
+        let mut rows: Vec<Vec<String>> =
+            STORAGE.iter().map(|storage| vec![format!("weights on disk, {}", storage.name), self.stored(storage).to_string()]).collect();
         let mut add = |name: &str, value: String| rows.push(vec![name.to_string(), value]);
+        let changed = self.ledger.changed_parameters();
+        if changed < self.ledger.parameters() {
+            let fp16 = STORAGE.iter().find(|storage| storage.name == "fp16");
+            add("trained weights alone on disk, fp16", fp16.map_or(String::new(), |storage| storage.bytes(changed).to_string()));
+        }
+        add("weights in memory", Bytes::new(self.inference.parameter_bytes()).to_string());
         add("products of a forward pass", Flops::new(forward.matmul_flops).to_string());
         add("moved by a forward pass", Bytes::new(forward.bytes()).to_string());
         add("alive at once beside the weights", Bytes::new(self.inference.working_bytes()).to_string());
@@ -258,10 +273,17 @@ impl<'a> Inspection<'a> {
             + "A multiply-add is 2 FLOP; causal attention computes the full square. A tensor that two components keep\n\
                counts once in the total.\n"
             + &self.active()
+            + &self.trained()
             + &format!("Arithmetic intensity, forward: {intensity:.1} FLOP a byte.\n\n")
             + &table(vec!["memory of a training step".into(), "".into()], memory, 1)
             + "\n"
             + &self.inference_table()
+    }
+
+    /// The parameters that training changes, where they are not all.
+    fn trained(&self) -> String {
+        let (trained, all) = (self.ledger.changed_parameters(), self.ledger.parameters());
+        if trained < all { format!("Training changes {} of {} parameters.\n", grouped(trained), grouped(all)) } else { String::new() }
     }
 
     /// The parameters that one position passes through, where those are not all.

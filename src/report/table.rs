@@ -5,7 +5,8 @@ use super::{Report, interval_text, label, word};
 use crate::estimate::{CaseResult, Metric, PhaseResult};
 use crate::inference::STORAGE;
 use crate::quality::Quality;
-use crate::units::{Seconds, grouped, significant};
+use crate::training::Purpose;
+use crate::units::{Bytes, Seconds, grouped, significant};
 
 const WIDTH: usize = 110;
 
@@ -125,14 +126,21 @@ impl Report<'_> {
         let judged = cases.iter().any(|case| case.quality.is_some());
         let mut head: Vec<String> =
             ["model", "parameters", "on disk\nfp32", "on disk\nfp16", "memory\nof a step"].map(String::from).to_vec();
+        let frozen = cases.iter().any(|case| case.trained_parameters.is_some_and(|trained| Some(trained) < case.parameters));
+        if frozen {
+            head.insert(2, "trained".into());
+        }
         if judged {
             head.push("published quality".into());
         }
         let rows = cases.iter().map(|case| {
             let parameters = case.parameters.unwrap_or_default();
             let memory = case.memory.as_ref().map_or("-".into(), |memory| memory.needed.to_string());
-            let [fp32, fp16, ..] = STORAGE.map(|storage| storage.bytes(parameters).to_string());
+            let [fp32, fp16, ..] = STORAGE.map(|storage| (storage.bytes(parameters) + Bytes::new(case.index_bits / 8.0)).to_string());
             let mut row = vec![label(case), grouped(parameters), fp32, fp16, memory];
+            if frozen {
+                row.insert(2, case.trained_parameters.map_or("-".into(), grouped));
+            }
             if judged {
                 let shown = |quality: &Quality| format!("{} {} ({})", quality.printed, quality.metric, quality.task);
                 row.push(case.quality.as_ref().map_or("not published".into(), shown));
@@ -338,8 +346,9 @@ fn phase_row(case: &CaseResult, phase: &PhaseResult) -> Vec<String> {
     let total = phase.step.total();
     let share = |part: Seconds| format!("{:.0} %", 100.0 * (part / total));
     let of = |share: f64| format!("{:.0} %", 100.0 * share);
+    let evaluation = if phase.purpose == Purpose::Evaluation { ", evaluation" } else { "" };
     vec![
-        label(case),
+        label(case) + evaluation,
         phase.sequence_length.to_string(),
         phase.micro_batch.to_string(),
         total.to_string(),

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use super::config::SETTINGS;
 use super::sections::Sections;
 use crate::arch::Model;
-use crate::document::{Data, Diagnostic, Kind, Node, Problem, Resolver, overlay};
+use crate::document::{Data, Diagnostic, Kind, Node, Problem, Resolver, Table, overlay};
 use crate::hardware::{Accelerator, NodeProfile, Performance, Precision, class_of};
 use crate::inference::Inference;
 use crate::numeric::{Distribution, Estimate};
 use crate::quality::{self, Quality};
 use crate::site::{self, BookOffer, Found};
 use crate::source::{Class, Source};
-use crate::training::{Framework, PhaseWork, Training};
+use crate::training::{Companions, Framework, PhaseWork, Techniques, Training};
 use crate::units::Quantity;
 
 /// A value with its uncertainty, its class and where it is from.
@@ -119,6 +119,10 @@ pub struct Case {
     pub accelerators: u64,
     /// How it is trained.
     pub training: Option<Training>,
+    /// What a reader should know of the techniques that wrap its training.
+    pub technique_notes: Vec<String>,
+    /// The class of the weakest number that they state.
+    pub technique_class: Class,
     /// Or what is asked of it once it is trained.
     pub inference: Option<Inference>,
     /// The work of its phases.
@@ -160,6 +164,10 @@ impl Case {
             around = section(resolver, Kind::Node, "hardware.node", hardware.remove("node"), NodeProfile::read)?;
         }
         let performance = performance(resolver, table.remove("performance"), &whole)?;
+        let mut companions = Companions::default();
+        if let Some(Node { data: Data::Table(techniques), .. }) = table.get_mut("techniques") {
+            companions = self::companions(resolver, techniques)?;
+        }
         let sections: Sections = node.read()?;
         let accelerators = sections.hardware.accelerators;
         if accelerators == 0 || accelerators > 10_000_000 {
@@ -167,11 +175,18 @@ impl Case {
         }
         let anchor = sections.anchor.map(|anchor| anchor.resolve(accelerators, &sources, own_anchor)).transpose().map_err(place)?;
         let mut phases = Vec::new();
+        let techniques = &sections.techniques;
+        techniques.check(&companions, &sources).map_err(|problem| place(problem.under("techniques")))?;
+        if *techniques != Techniques::default() && sections.training.is_none() {
+            return Err(place(Problem::new("techniques", "techniques without training", "a training that they wrap")));
+        }
+        let technique_notes = techniques.notes(&companions, &sources);
+        let technique_class = techniques.class(&sources);
         if let Some(training) = &sections.training {
             training.check().map_err(|problem| place(problem.under("training")))?;
             if let (Some(model), Some(device)) = (&model, &accelerator) {
                 device.peak_at(training.precision).map_err(place)?;
-                phases = training.plan(model, accelerators).map_err(place)?;
+                phases = sections.techniques.plan(training, model, &companions, accelerators).map_err(place)?;
             }
         }
         if let Some(inference) = &sections.inference {
@@ -229,6 +244,8 @@ impl Case {
             node: around,
             accelerators,
             training: sections.training,
+            technique_notes,
+            technique_class,
             inference: sections.inference,
             phases,
             performance,
@@ -254,6 +271,18 @@ fn performance(resolver: &mut Resolver<'_>, own: Option<Node>, whole: &Node) -> 
         table.insert("sources", overlay::overlay(known, sources.clone()));
     }
     Performance::read(&node).map_err(|error| error.under("performance"))
+}
+
+/// The models that run beside the one that is trained, taken out of the table of techniques.
+fn companions(resolver: &mut Resolver<'_>, techniques: &mut Table) -> Result<Companions, Diagnostic> {
+    let mut take = |technique: &str, name: &str| {
+        let node = match techniques.get_mut(technique).map(|node| &mut node.data) {
+            Some(Data::Table(table)) => table.remove(name),
+            _ => None,
+        };
+        section(resolver, Kind::Model, &format!("techniques.{technique}.{name}"), node, Model::read)
+    };
+    Ok(Companions { teacher: take("distillation", "teacher")?, generator: take("replaced_tokens", "generator")? })
 }
 
 /// A section that names a document, resolved and read.

@@ -131,7 +131,7 @@ fn one() -> u64 {
 
 /// The sections that make a case; everything else is a setting.
 pub(super) const SECTIONS: &[&str] =
-    &["model", "hardware", "training", "inference", "performance", "anchor", "site", "price", "embodied", "quality"];
+    &["model", "hardware", "training", "techniques", "inference", "performance", "anchor", "site", "price", "embodied", "quality"];
 /// The settings.
 pub(super) const SETTINGS: &[&str] =
     &["schema", "title", "description", "baseline", "draws", "seed", "compare", "sweep", "threshold", "published", "sources"];

@@ -39,7 +39,13 @@ pub struct Named {
 pub type SweepPoint = (Option<f64>, Vec<Node>);
 
 /// The paths at which a plain string is short for `{ use = "..." }`.
-const REFERENCES: &[&[&str]] = &[&["model"], &["hardware", "accelerator"], &["hardware", "node"]];
+const REFERENCES: &[&[&str]] = &[
+    &["model"],
+    &["hardware", "accelerator"],
+    &["hardware", "node"],
+    &["techniques", "distillation", "teacher"],
+    &["techniques", "replaced_tokens", "generator"],
+];
 
 /// More variants or sweep points than this are a mistake.
 const MOST_CASES: usize = 10_000;

@@ -12,7 +12,7 @@ use crate::numeric::Estimate;
 use crate::quality::Asked;
 use crate::site::{self, BookOffer};
 use crate::source::{Class, Source};
-use crate::training::Training;
+use crate::training::{Techniques, Training};
 use crate::units::{Dollars, DollarsPerHour, DollarsPerKwh, DollarsPerTonne, GramsCo2ePerKwh, LitresPerKwh, Ratio, Seconds, Watts};
 
 #[derive(Deserialize)]
@@ -20,6 +20,8 @@ use crate::units::{Dollars, DollarsPerHour, DollarsPerKwh, DollarsPerTonne, Gram
 pub(super) struct Sections {
     #[serde(default)]
     pub(super) training: Option<Training>,
+    #[serde(default)]
+    pub(super) techniques: Techniques,
     #[serde(default)]
     pub(super) inference: Option<Inference>,
     #[serde(default)]

@@ -1,5 +1,7 @@
 //! Memory of a training step on one accelerator.
 
+use std::ops::Add;
+
 use super::{Checkpointing, Optimizer, Training};
 use crate::arch::{Batch, Model};
 use crate::hardware::Precision;
@@ -48,6 +50,18 @@ impl Memory {
     #[must_use]
     pub fn with_overhead(&self, context: Bytes, fragmentation: f64) -> Bytes {
         self.peak() * (1.0 + fragmentation) + context
+    }
+}
+
+impl Add for Memory {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self {
+            parameters: self.parameters + other.parameters,
+            gradients: self.gradients + other.gradients,
+            optimizer: self.optimizer + other.optimizer,
+            activations: self.activations + other.activations,
+        }
     }
 }
 

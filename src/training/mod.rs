@@ -2,9 +2,11 @@
 
 mod memory;
 mod optimizer;
+pub mod techniques;
 
 pub use memory::{Memory, fitting};
 pub use optimizer::Optimizer;
+pub use techniques::{Companions, Techniques};
 
 use serde::Deserialize;
 
@@ -86,9 +88,35 @@ pub enum Framework {
 /// Sizes above this are typing errors.
 const LARGEST: u64 = 1 << 40;
 
+/// What the steps of a phase are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Purpose {
+    /// To change the model.
+    #[default]
+    Training,
+    /// To see how good it is while it trains.
+    Evaluation,
+    /// To use it.
+    Inference,
+}
+
+impl Purpose {
+    /// The word in outputs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Training => "training",
+            Self::Evaluation => "evaluation",
+            Self::Inference => "inference",
+        }
+    }
+}
+
 /// One phase of a run, ready to be timed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PhaseWork {
+    /// What its steps are for.
+    pub purpose: Purpose,
     /// Positions of a sequence.
     pub sequence_length: u64,
     /// Optimizer steps.
@@ -216,6 +244,7 @@ impl Training {
         work.gradients = if accelerators > 1 { memory.gradients } else { Bytes::new(0.0) };
         work.layer_runs = accumulation * model.layers() as f64;
         Ok(PhaseWork {
+            purpose: Purpose::Training,
             sequence_length: phase.sequence_length,
             steps: self.steps as f64 * phase.share.value(),
             micro_batch,

@@ -1,0 +1,141 @@
+//! Training techniques that wrap a whole run. The work of each is the sum of ledgers: of the model's own, and of those of
+//! the models that run beside it or of passes that only evaluate. None has a formula of its own.
+
+mod distillation;
+mod evaluation;
+mod replaced_tokens;
+mod runs;
+
+pub use distillation::Distillation;
+pub use evaluation::Evaluation;
+pub use replaced_tokens::ReplacedTokens;
+pub use runs::{EarlyStopping, OtherRuns};
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{PhaseWork, Training};
+use crate::arch::Model;
+use crate::document::Problem;
+use crate::source::{Class, Source};
+
+/// What wraps a training run.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Techniques {
+    /// A teacher's probabilities as targets.
+    #[serde(default)]
+    pub distillation: Option<Distillation>,
+    /// A generator that replaces tokens, and the model that tells which.
+    #[serde(default)]
+    pub replaced_tokens: Option<ReplacedTokens>,
+    /// Passes over other data while the model trains.
+    #[serde(default)]
+    pub evaluation: Option<Evaluation>,
+    /// An end before the last step.
+    #[serde(default)]
+    pub early_stopping: Option<EarlyStopping>,
+    /// Failed and development runs beside the final one.
+    #[serde(default)]
+    pub other_runs: Option<OtherRuns>,
+}
+
+/// The models that run beside the one that is trained.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Companions {
+    /// The teacher of a distillation.
+    pub teacher: Option<Model>,
+    /// The generator of replaced tokens, where it is not derived from the model's sizes.
+    pub generator: Option<Model>,
+}
+
+impl Techniques {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// A value is out of its range, a model that is needed is not named, or a source is not known.
+    pub fn check(&self, companions: &Companions, sources: &BTreeMap<String, Source>) -> Result<(), Problem> {
+        if self.distillation.is_some() && companions.teacher.is_none() {
+            return Err(Problem::new("distillation.teacher", "nothing", "a model, such as \"bert-base\""));
+        }
+        let checks = [
+            ("replaced_tokens", self.replaced_tokens.as_ref().map(|technique| technique.check(companions.generator.as_ref()))),
+            ("evaluation", self.evaluation.as_ref().map(Evaluation::check)),
+            ("early_stopping", self.early_stopping.as_ref().map(EarlyStopping::check)),
+            ("other_runs", self.other_runs.as_ref().map(OtherRuns::check)),
+        ];
+        for (key, result) in checks.into_iter().filter_map(|(key, result)| result.map(|result| (key, result))) {
+            result.map_err(|problem| problem.under(key))?;
+        }
+        for (key, source) in self.sources() {
+            if let Some(source) = source.filter(|source| !sources.contains_key(*source)) {
+                let known: Vec<&str> = sources.keys().map(String::as_str).collect();
+                let allowed = format!("a key of [sources]: {}", known.join(", "));
+                return Err(Problem::new(format!("{key}.source"), format!("\"{source}\""), allowed));
+            }
+        }
+        Ok(())
+    }
+
+    /// The techniques that rest on a stated number, and its source.
+    fn sources(&self) -> impl Iterator<Item = (&'static str, Option<&String>)> {
+        let early = self.early_stopping.as_ref().map(|technique| ("early_stopping", technique.source.as_ref()));
+        early.into_iter().chain(self.other_runs.as_ref().map(|technique| ("other_runs", technique.source.as_ref())))
+    }
+
+    /// The class of the weakest number that a technique states; a number without a source is assumed.
+    #[must_use]
+    pub fn class(&self, sources: &BTreeMap<String, Source>) -> Class {
+        let of = |source: Option<&String>| source.and_then(|key| sources.get(key)).map_or(Class::Assumed, |source| source.class);
+        self.sources().map(|(_, source)| of(source)).fold(Class::Measured, Class::max)
+    }
+
+    /// The work of every phase of `model` trained on `accelerators` with these techniques, and of the passes that evaluate.
+    ///
+    /// # Errors
+    /// A batch does not divide, a sequence is too long for a model, or a technique does not go with the model.
+    pub fn plan(&self, training: &Training, model: &Model, companions: &Companions, accelerators: u64) -> Result<Vec<PhaseWork>, Problem> {
+        let mut trained = Cow::Borrowed(model);
+        if self.distillation.is_some() {
+            trained.to_mut().head.soft_targets = true;
+        }
+        let mut phases = training.plan(&trained, accelerators)?;
+        if let (Some(distillation), Some(teacher)) = (&self.distillation, &companions.teacher) {
+            distillation.apply(training, model, teacher, &mut phases).map_err(|problem| problem.under("techniques.distillation"))?;
+        }
+        if let Some(replaced) = &self.replaced_tokens {
+            replaced.apply(training, model, companions.generator.as_ref(), accelerators, &mut phases)?;
+        }
+        if let Some(early) = &self.early_stopping {
+            phases.iter_mut().for_each(|phase| phase.steps *= early.share.value());
+        }
+        if let Some(evaluation) = &self.evaluation {
+            let passes =
+                evaluation.plan(training, model, accelerators, &phases).map_err(|problem| problem.under("techniques.evaluation"))?;
+            phases.extend(passes);
+        }
+        if let Some(others) = &self.other_runs {
+            phases.iter_mut().for_each(|phase| phase.steps *= others.factor);
+        }
+        Ok(phases)
+    }
+
+    /// What a reader should know: what each technique adds, and what of it is not priced.
+    #[must_use]
+    pub fn notes(&self, companions: &Companions, sources: &BTreeMap<String, Source>) -> Vec<String> {
+        let cited = |source: Option<&String>| {
+            let source = source.and_then(|key| sources.get(key));
+            source.map_or_else(|| "assumed, no source is stated".to_string(), |source| format!("{} ({})", source.citation, source.year))
+        };
+        let notes = [
+            self.distillation.as_ref().zip(companions.teacher.as_ref()).map(|(technique, teacher)| technique.note(teacher)),
+            self.replaced_tokens.as_ref().map(|technique| technique.note(companions.generator.as_ref())),
+            self.evaluation.as_ref().map(Evaluation::note),
+            self.early_stopping.as_ref().map(|technique| technique.note(&cited(technique.source.as_ref()))),
+            self.other_runs.as_ref().map(|technique| technique.note(&cited(technique.source.as_ref()))),
+        ];
+        notes.into_iter().flatten().collect()
+    }
+}
