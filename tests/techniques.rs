@@ -1,0 +1,260 @@
+//! Kinds of linear layers and training techniques as what-ifs, through the program and the library.
+
+mod common;
+
+use common::{Workplace, ledger, model};
+use lowcarb::ledger::Ledger;
+use serde_json::Value;
+
+/// BERT-base on one accelerator, with what a variant lays over it.
+fn run(accelerator: &str, precision: &str, base: &str, variant: &str) -> Value {
+    let place = Workplace::new();
+    let text = format!(
+        "schema = 1\ntitle = \"t\"\nbaseline = \"base\"\ndraws = 0\nmodel.use = \"bert-base\"\nhardware.accelerator = \"{accelerator}\"\n\
+         site = {{ pue = 1.0, carbon_intensity = \"400 g/kWh\" }}\n\
+         training = {{ precision = \"{precision}\", optimizer = \"adam\", framework = \"graph\", steps = 5000, global_batch = 32, sequence_length = 128 }}\n\
+         {base}\n[[variant]]\nname = \"other\"\n{variant}\n[sources.here]\ncitation = \"A source\"\nyear = 2020\nclass = \"published\"\n"
+    );
+    place.write("s.toml", text);
+    serde_json::from_str(&place.printed(&["run", "./s.toml", "--format", "json"])).unwrap()
+}
+
+fn refused(base: &str) -> String {
+    let place = Workplace::new();
+    let text = format!(
+        "schema = 1\ntitle = \"t\"\nbaseline = \"base\"\ndraws = 0\nmodel.use = \"bert-base\"\nhardware.accelerator = \"A100-SXM4-80GB\"\n\
+         training = {{ precision = \"bf16\", optimizer = \"adam\", steps = 10, global_batch = 32, sequence_length = 128 }}\n{base}\n"
+    );
+    place.write("s.toml", text);
+    let output = place.run(&["run", "./s.toml"]);
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn case(result: &Value, index: usize) -> Value {
+    result["variants"][index].clone()
+}
+
+fn saving(result: &Value, what: &str) -> f64 {
+    case(result, 1)["savings_percent"][what]["value"].as_f64().unwrap()
+}
+
+fn notes(case: &Value) -> String {
+    case["notes"].to_string()
+}
+
+fn forward_and_backward(ledger: &Ledger) -> (f64, f64) {
+    (ledger.forward().matmul_flops, ledger.backward().matmul_flops)
+}
+
+#[test]
+fn two_of_four_saves_where_the_profile_states_a_rate_and_nowhere_else() {
+    let variant = "model.linear.n_of_m = { keep = 2, of = 4 }";
+    let able = run("A100-SXM4-80GB", "bf16", "", variant);
+    assert!(saving(&able, "duration_s") > 1.0, "{able}");
+    assert!(notes(&case(&able, 1)).contains("2.000 times the dense bf16 rate"));
+    let both = run("A100-SXM4-80GB", "bf16", "", "model.linear.n_of_m = { transposable = true }");
+    assert!(saving(&both, "duration_s") > saving(&able, "duration_s") + 1.0);
+    let unable = run("V100-SXM2-32GB", "fp16", "", variant);
+    assert!(saving(&unable, "duration_s") <= 0.0, "compressing costs a pass");
+    assert!(notes(&case(&unable, 1)).contains("save nothing"));
+    // The pattern is another one than the device's.
+    let other = run("A100-SXM4-80GB", "bf16", "", "model.linear.n_of_m = { keep = 1, of = 4 }");
+    assert!(notes(&case(&other, 1)).contains("1:4 pruned products save nothing"));
+}
+
+#[test]
+fn pruned_layers_count_what_is_left_and_the_flops_that_hardware_runs() {
+    let of = |text: &str| ledger(&model(&format!("use = \"bert-base\"\n{text}")).unwrap(), 2, 128);
+    let dense = of("");
+    // 12 x (4 x 768 x 768 + 2 x 768 x 3072) weights lie in the layers.
+    let inside = 84_934_656.0;
+    let pattern = of("linear.n_of_m = { keep = 2, of = 4 }");
+    assert_eq!(dense.parameters() - pattern.parameters(), inside / 2.0);
+    assert_eq!(forward_and_backward(&pattern), forward_and_backward(&dense));
+    assert_eq!(pattern.trained_parameters(), dense.trained_parameters(), "training holds the matrices whole");
+    assert_eq!(pattern.index_bits(), inside / 2.0 * 2.0);
+    let unstructured = of("linear.unstructured = { density = 0.1 }");
+    assert!((dense.parameters() - unstructured.parameters() - 0.9 * inside).abs() < 100.0);
+    assert_eq!(forward_and_backward(&unstructured), forward_and_backward(&dense));
+    let blocks = of("linear.blocks = { density = 0.25, size = 64 }");
+    assert_eq!(dense.parameters() - blocks.parameters(), 0.75 * inside);
+    let products = 2.0 * 2.0 * 128.0 * 0.75 * inside;
+    assert_eq!(dense.forward().matmul_flops - blocks.forward().matmul_flops, products);
+    assert_eq!(dense.backward().matmul_flops - blocks.backward().matmul_flops, 2.0 * products);
+    assert_eq!(blocks.trained_parameters(), blocks.parameters());
+}
+
+#[test]
+fn adapters_alone_have_gradients_and_frozen_products_no_weight_gradient() {
+    let of = |text: &str| ledger(&model(&format!("use = \"bert-base\"\n{text}")).unwrap(), 1, 128);
+    let (dense, adapted) = (of(""), of("linear.adapter = { rank = 8 }"));
+    // 12 layers x 2 adapters x 8 (768 + 768).
+    assert_eq!(adapted.changed_parameters(), 294_912.0);
+    assert_eq!(adapted.parameters() - dense.parameters(), 294_912.0);
+    let (forward, backward) = forward_and_backward(&adapted);
+    assert!(backward < 1.02 * forward, "the gradient of the input alone");
+    assert!(adapted.kept_bytes() < dense.kept_bytes());
+    let quantised = of("linear = { adapter = { rank = 8 }, quantised = { format = \"nf4\" } }");
+    assert_eq!(forward_and_backward(&quantised), forward_and_backward(&adapted));
+    assert_eq!(quantised.kept_bytes(), adapted.kept_bytes(), "the copy in the step's precision is made again, not kept");
+    // The layers and the transform of the head, 2 bytes to 4.127 bits.
+    let frozen = 84_934_656.0 + 768.0 * 768.0;
+    let saved = adapted.parameter_bytes() - quantised.parameter_bytes();
+    assert!((saved - frozen * (2.0 - 4.127 / 8.0)).abs() < 1e4, "{saved}");
+}
+
+#[test]
+fn lora_fine_tuning_saves_memory_through_the_program() {
+    let place = Workplace::new();
+    let inspect = |set: &[&str]| {
+        let mut arguments = vec!["inspect", "bert-base", "--precision", "bf16", "--format", "json"];
+        set.iter().for_each(|value| arguments.extend(["--set", *value]));
+        place.json(&arguments)
+    };
+    let (whole, adapted) = (inspect(&[]), inspect(&["linear.adapter={ rank = 8 }", "linear.quantised={ format = \"nf4\" }"]));
+    assert_eq!(whole["parameters"]["trained"], whole["parameters"]["total"]);
+    assert_eq!(adapted["parameters"]["trained"], 294_912);
+    assert_eq!(adapted["inference"]["stored_trained_bytes"]["fp16"], 2 * 294_912);
+    let peak = |value: &Value| value["memory_bytes"]["gradients"].as_f64().unwrap() + value["memory_bytes"]["optimizer"].as_f64().unwrap();
+    assert!(peak(&adapted) < 0.01 * peak(&whole));
+    assert!(adapted["memory_bytes"]["parameters"].as_f64() < whole["memory_bytes"]["parameters"].as_f64());
+    let table = place.printed(&["inspect", "bert-base", "--set", "linear.adapter={ rank = 8 }"]);
+    assert!(table.contains("Training changes 294,912 of 109,809,210 parameters."), "{table}");
+}
+
+#[test]
+fn int8_products_save_where_int8_is_faster() {
+    let result = run("A100-SXM4-80GB", "bf16", "", "model.linear.products = \"int8\"");
+    assert!(notes(&case(&result, 1)).contains("int8 products run at 2.000 times"));
+    let (base, other) = (case(&result, 0), case(&result, 1));
+    let compute = |case: &Value| case["phases"][0]["compute_s"].as_f64().unwrap();
+    assert!(compute(&other) < compute(&base), "{other}");
+}
+
+#[test]
+fn pruning_of_heads_neurons_and_layers_is_a_smaller_model() {
+    let small = model("use = \"bert-base\"\nprune = { heads = 0.25, feed_forward = 0.5, layers = 0.25 }").unwrap();
+    let written = "use = \"bert-base\"\nattention = { heads = 9, head_width = 64 }\nfeed_forward.width = 1536\nencoder.layers = 9";
+    assert_eq!(ledger(&small, 2, 64), ledger(&model(written).unwrap(), 2, 64));
+    let said = small.notes_at(64).join("\n");
+    assert!(said.contains("12 to 9 heads") && said.contains("3072 to 1536") && said.contains("12 to 9 encoder layers"), "{said}");
+    assert!(model("use = \"bert-base\"\nprune.heads = 1.0").is_err());
+}
+
+#[test]
+fn a_teacher_runs_forward_in_every_step() {
+    let student = "model.encoder.layers = 6";
+    let plain = run("A100-SXM4-80GB", "bf16", "", student);
+    let taught = run("A100-SXM4-80GB", "bf16", "", &format!("{student}\ntechniques.distillation = {{ teacher = \"bert-base\" }}"));
+    let flops = |result: &Value| case(result, 1)["phases"][0]["executed_matmul_flops"].as_f64().unwrap();
+    let teacher = ledger(&model("use = \"bert-base\"").unwrap(), 32, 128).forward().matmul_flops;
+    assert!((flops(&taught) - flops(&plain) - teacher).abs() < 1e-6 * teacher);
+    let memory = |result: &Value| case(result, 1)["memory_bytes"]["model"].as_f64().unwrap();
+    assert!(memory(&taught) > memory(&plain) + 2.0 * 109_514_298.0, "its weights are in memory");
+    assert!(notes(&case(&taught, 1)).contains("not priced: the teacher's own training"));
+    assert!(saving(&taught, "duration_s") < saving(&plain, "duration_s"));
+    // Recorded of PyTorch's kl_div beside the loss of a BERT of 2 x 64 positions: log-probabilities and targets, fp32.
+    let of = |text: &str| ledger(&model(&format!("use = \"bert-base\"\n{text}")).unwrap(), 2, 64).kept_bytes();
+    assert_eq!(of("head.soft_targets = true") - of(""), 31_254_528.0);
+}
+
+/// FLOPs as `flops_computation.py` of ELECTRA counts them: backward as much as forward, and lookups as products with one-hot
+/// vectors; of tokens and of positions and segments.
+fn electra_convention(ledger: &Ledger, sequences: f64, length: f64, width: f64) -> f64 {
+    let forward = ledger.forward();
+    let lookups = 2.0 * width * (30_522.0 + length + 2.0);
+    2.0 * (forward.matmul_flops + forward.elementwise_flops + sequences * length * lookups)
+}
+
+#[test]
+fn electra_takes_the_flops_that_its_authors_compute() {
+    let bert = "use = \"bert-base\"\nhead.positions = \"masked\"\nhead.masked_share = 0.15625";
+    let small = "width = 256\nattention.heads = 4\nfeed_forward.width = 1024\nembedding.width = 128";
+    let discriminator = "use = \"bert-base\"\nhead = { kind = \"discriminator\" }";
+    let generator = |width: u64, embedding: u64| {
+        format!(
+            "{bert}\nwidth = {width}\nattention.heads = {}\nfeed_forward.width = {}\nembedding.width = {embedding}\nembedding.borrowed = true",
+            width / 64,
+            4 * width
+        )
+    };
+    let of = |text: &str, length: u64, width: f64| electra_convention(&ledger(&model(text).unwrap(), 1, length), 1.0, length as f64, width);
+    let runs = [
+        ("BERT-base", of(bert, 512, 768.0) * 256.0 * 1e6, 6.43e19),
+        ("ELECTRA-base", (of(discriminator, 512, 768.0) + of(&generator(256, 768), 512, 768.0)) * 256.0 * 766_000.0, 6.42e19),
+        (
+            "ELECTRA-small",
+            (of(&format!("{discriminator}\n{small}"), 128, 128.0) + of(&generator(64, 128), 128, 128.0)) * 128.0 * 1e6,
+            1.29e18,
+        ),
+    ];
+    for (name, ours, published) in runs {
+        let ratio = ours / published;
+        assert!((0.985..1.015).contains(&ratio), "{name}: {ours:.4e} for {published:e}");
+    }
+}
+
+#[test]
+fn replaced_tokens_train_generator_and_discriminator_and_share_their_tables() {
+    let head = "model.head = { kind = \"discriminator\", positions = \"all\" }";
+    let alone = run("A100-SXM4-80GB", "bf16", "", head);
+    let both = run("A100-SXM4-80GB", "bf16", "", &format!("{head}\ntechniques.replaced_tokens = {{ generator_size = 0.25 }}"));
+    let flops = |result: &Value| case(result, 1)["phases"][0]["executed_matmul_flops"].as_f64().unwrap();
+    let generator = "use = \"bert-base\"\nwidth = 192\nattention = { heads = 3, head_width = 64 }\nfeed_forward.width = 768\n\
+                     embedding = { width = 768, borrowed = true }\nhead = { positions = \"masked\", masked_share = 0.15 }";
+    let generator = ledger(&model(generator).unwrap(), 32, 128);
+    let (forward, backward) = forward_and_backward(&generator);
+    assert!((flops(&both) - flops(&alone) - forward - backward).abs() < 1e-9 * flops(&both));
+    // The tables are the model's own; its 12 layers of width 192, the map from 768 and the head's transform are not.
+    assert!(generator.parameters() < 6e6, "{}", generator.parameters());
+    assert!(notes(&case(&both, 1)).contains("not priced: drawing the tokens"));
+    assert!(refused("techniques.replaced_tokens = { generator_size = 0.25 }").contains("discriminator"));
+}
+
+#[test]
+fn long_range_arena_hides_its_evaluation() {
+    // Steps, steps between evaluations, batches of one, and what the passes add to the products of training, percent.
+    for (name, steps, every, batches, percent) in
+        [("ListOps", 5_000, 50, 63, 41.6), ("Text", 20_000, 100, 782, 259.4), ("Retrieval", 5_000, 100, 565, 184.6)]
+    {
+        let variant = format!("training.steps = {steps}\ntechniques.evaluation = {{ every = {every}, batches = {batches} }}");
+        let result = run("A100-SXM4-80GB", "bf16", "model.head = { kind = \"classification\", classes = 2 }", &variant);
+        let phases = case(&result, 1)["phases"].clone();
+        let work = |index: usize| phases[index]["steps"].as_f64().unwrap() * phases[index]["executed_matmul_flops"].as_f64().unwrap();
+        let added = 100.0 * work(1) / work(0);
+        assert_eq!(phases[1]["purpose"], "evaluation");
+        assert!((added - percent).abs() < 0.1, "{name}: {added} %");
+    }
+}
+
+#[test]
+fn early_stopping_and_other_runs_scale_the_work_and_say_from_where() {
+    let stopped = run("A100-SXM4-80GB", "bf16", "", "techniques.early_stopping = { share = 0.6 }");
+    assert!((saving(&stopped, "energy_kwh") - 40.0).abs() < 1e-9);
+    assert_eq!(case(&stopped, 1)["duration_s"]["class"], "assumed", "a share without a source");
+    let all = run("A100-SXM4-80GB", "bf16", "", "techniques.other_runs = { factor = 2.5, source = \"here\" }");
+    assert!((saving(&all, "energy_kwh") + 150.0).abs() < 1e-9);
+    assert!(notes(&case(&all, 1)).contains("A source (2020)"));
+    assert_eq!(case(&all, 1)["duration_s"]["class"], case(&all, 0)["duration_s"]["class"]);
+}
+
+#[test]
+fn what_does_not_go_together_is_refused_where_it_is_written() {
+    for (text, part) in [
+        ("techniques.distillation = {}", "techniques.distillation.teacher"),
+        ("techniques.distillation = { teacher = \"gpt2\" }", "the same 30522 tokens"),
+        ("techniques.evaluation = { every = 0, batches = 1 }", "techniques.evaluation.every"),
+        ("techniques.other_runs = { factor = 0.5 }", "techniques.other_runs.factor"),
+        ("techniques.other_runs = { factor = 2, source = \"nowhere\" }", "techniques.other_runs.source"),
+        ("model.linear.blocks = { density = 0.5 }\nmodel.linear.n_of_m = {}", "one of n_of_m, blocks and unstructured"),
+        ("model.linear.n_of_m = { keep = 4, of = 4 }", "model.linear.n_of_m.keep"),
+        ("model.linear.unstructured = { density = 1.5 }", "model.linear.unstructured.density"),
+        ("model.linear.adapter = { rank = 0 }", "model.linear.adapter.rank"),
+        ("model.linear.adapter = { rank = 8, components = [\"query_key_value\"] }", "model.linear.adapter.components"),
+        ("model.linear.products = \"int8\"\nmodel.linear.quantised = { format = \"int8\" }", "model.linear.products"),
+    ] {
+        let message = refused(text);
+        assert!(message.contains(part), "{text}: {message}");
+    }
+}
