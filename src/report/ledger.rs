@@ -58,7 +58,6 @@ impl<'a> Inspection<'a> {
     fn value(&self) -> Value {
         let mut parameters = Map::new();
         parameters.insert("total".into(), whole(self.ledger.parameters()));
-        parameters.insert("trained".into(), whole(self.ledger.changed_parameters()));
         for component in Component::ALL {
             parameters.insert(component.key().into(), whole(self.ledger.parameters_of(component)));
         }
@@ -71,6 +70,7 @@ impl<'a> Inspection<'a> {
             "precision": self.precision.word(),
             "convention": "a multiply-add is 2 FLOP; causal attention computes the full square; matmul_backward holds matmul_recomputed, what a reversible layer or a fused kernel runs again; memory with Adam, no checkpointing",
             "parameters": parameters,
+            "trained_parameters": whole(self.ledger.changed_parameters()),
             "active_parameters": whole(self.ledger.active_parameters()),
             "flops": {
                 "matmul_forward": whole(forward.matmul_flops),
