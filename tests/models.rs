@@ -40,6 +40,81 @@ fn released_models_have_the_parameters_that_their_libraries_count() {
 }
 
 #[test]
+fn released_decoders_have_the_parameters_that_their_libraries_count() {
+    let table = [
+        ("gpt2-medium", 354_823_168),
+        ("gpt2-large", 774_030_080),
+        ("gpt2-xl", 1_557_611_200),
+        ("gpt3-175b", 174_604_259_328),
+        ("gpt-neox-20b", 20_554_567_680),
+        ("gpt-j-6b", 6_050_882_784),
+        ("opt-125m", 125_239_296),
+        ("opt-350m", 331_196_416),
+        ("opt-1.3b", 1_315_758_080),
+        ("opt-6.7b", 6_658_473_984),
+        ("opt-30b", 29_974_540_288),
+        ("llama-2-7b", 6_738_415_616),
+        ("llama-2-13b", 13_015_864_320),
+        ("llama-2-70b", 68_976_648_192),
+        ("llama-3-8b", 8_030_261_248),
+        ("llama-3-70b", 70_553_706_496),
+        ("tinyllama-1.1b", 1_100_048_384),
+        ("mistral-7b", 7_241_732_096),
+        ("mixtral-8x7b", 46_702_792_704),
+        ("qwen2-0.5b", 494_032_768),
+        ("qwen2-7b", 7_615_616_512),
+        ("qwen1.5-moe-a2.7b", 14_315_784_192),
+        ("gemma-2b", 2_506_172_416),
+        ("gemma-7b", 8_537_680_896),
+        ("gemma-2-9b", 9_241_705_984),
+        ("falcon-7b", 6_921_720_704),
+        ("bloom-176b", 176_247_271_424),
+        ("phi-2", 2_779_683_840),
+        ("phi-3-mini", 3_821_079_552),
+    ];
+    for (name, expected) in table {
+        assert_eq!(parameters(&[name]), expected, "{name}");
+    }
+}
+
+/// Jiang et al. 2024, section 2.2: 47 billion parameters, of which a token uses 13 billion; Qwen1.5-MoE: 2.7 of 14.3.
+#[test]
+fn a_token_passes_through_the_published_share_of_a_mixture() {
+    let place = Workplace::new();
+    for (name, total, active) in [("mixtral-8x7b", 46.7, 12.9), ("qwen1.5-moe-a2.7b", 14.3, 2.7), ("llama-2-7b", 6.7, 6.7)] {
+        let inspection = place.json(&["inspect", name, "--format", "json"]);
+        let billions = |count: &Value| rounded(count.as_f64().unwrap() / 1e9, 1);
+        assert_eq!((billions(&inspection["parameters"]["total"]), billions(&inspection["active_parameters"])), (total, active), "{name}");
+    }
+    let says = |name: &str| place.printed(&["inspect", name]).contains("Active parameters");
+    assert!(says("mixtral-8x7b") && !says("llama-2-7b"));
+}
+
+/// A shipped decoder and the `config.json` it is from are the same model: parameters, products and bytes kept.
+#[test]
+fn shipped_decoders_are_what_was_recorded_of_their_configurations() {
+    let place = Workplace::new();
+    let text = include_str!("../measurements/pytorch/decoders.json");
+    let recording: Value = serde_json::from_str(text).unwrap();
+    let shipped = |name: &str| std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models")).join(format!("{name}.toml")).exists();
+    let mut compared = 0;
+    for case in recording["cases"].as_array().unwrap() {
+        let name = case["model"].as_str().unwrap();
+        if !shipped(name) || name == "gpt2" {
+            continue;
+        }
+        let (batch, length) = (case["batch"].to_string(), case["sequence_length"].to_string());
+        let inspection = place.json(&["inspect", name, "--batch", &batch, "--seq-len", &length, "--format", "json"]);
+        assert_eq!(inspection["parameters"]["total"], case["parameters"], "{name}");
+        assert_eq!(inspection["flops"]["matmul_forward"], case["matmul_forward"], "{name}");
+        let kept = inspection["memory_bytes"]["activations"].as_f64().unwrap() / case["activation_bytes"].as_f64().unwrap();
+        assert!((kept - 1.0).abs() < 0.001, "{name}: {kept}");
+        compared += 1;
+    }
+    assert!(compared >= 12, "only {compared}");
+}
+
+#[test]
 fn low_rank_models_have_the_parameters_that_greenformers_counts() {
     assert_eq!(parameters(&["bert-base-model", "--set", "linear.rank=256"]), 66_818_304);
     assert_eq!(parameters(&["bert-base-model", "--set", "linear.ratio=0.4"]), 58_052_352);
