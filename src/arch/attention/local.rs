@@ -92,7 +92,7 @@ impl Settings {
             (query, key) = (tape.rotate(query, of_queries), tape.rotate(key, of_keys));
         }
         let scores = Shape { batch: heads * blocks, m: window, n: seen, k: head_width };
-        let mask = tape.mask(if inputs.causal { length * seen } else { blocks * seen });
+        let mask = tape.mask(blocks * seen + if inputs.causal { length * seen } else { 0.0 });
         attend(tape, context, [query, key, value], scores, Some(mask))
     }
 }

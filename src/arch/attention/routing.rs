@@ -109,8 +109,7 @@ impl Settings {
         let value = project(tape, context, "value projection", heads, inputs.x);
         let mut key = if shared { query } else { project(tape, context, "key projection", heads, inputs.x) };
         if let Some(tables) = rotary(context, inputs) {
-            query = tape.rotate(query, tables);
-            key = if shared { query } else { tape.rotate(key, tables) };
+            (query, key) = (tape.rotate(query, tables), tape.rotate(key, tables));
         }
         let clusters = self.count(context.model).unwrap_or_default() as f64;
         let rows = context.batch.sequences * heads as f64;
@@ -118,8 +117,7 @@ impl Settings {
         let compared = if shared { query } else { tape.operation("join queries and keys", 0.0, &[query, key], both, Keeps::Nothing) };
         compare(tape, compared, Shape { batch: heads as f64, m: compared.elements / heads as f64 / head_width, n: clusters, k: head_width });
         if shared {
-            let lengths = tape.operation("key length", 2.0, &[key], key.elements / head_width, Keeps::OutputAnd(&[key]));
-            key = tape.divide("normalise keys", key, lengths);
+            key = normalised(tape, key, head_width);
         }
         // A cluster has as many positions as the sequence at most.
         let window = (self.window as f64).min(context.batch.length);
@@ -130,7 +128,9 @@ impl Settings {
         let [query, key, value] = [(query, queries), (key, keys), (value, keys)]
             .map(|(x, indices)| tape.gather_elements("gather by cluster", x, indices, elements));
         let scores = Shape { batch: rows * clusters, m: window, n: window, k: head_width };
-        let mask = inputs.causal.then(|| tape.mask(rows * clusters * window * window));
+        // One mask of later positions, one of the position itself.
+        let masks = u8::from(inputs.causal) + u8::from(shared);
+        let mask = (masks > 0).then(|| tape.mask(f64::from(masks) * rows * clusters * window * window));
         let out = attend(tape, context, [query, key, value], scores, mask);
         let positions = rows * context.batch.length * head_width;
         let sums = tape.operation("scatter to positions", 1.0, &[out, queries], positions, Keeps::These(&[queries]));
@@ -143,9 +143,7 @@ impl Settings {
 /// vectors near them by a loss of its own.
 fn compare(tape: &mut Tape, x: Tensor, shape: Shape) {
     let vectors = x.elements / shape.k;
-    let lengths = tape.operation("lengths", 2.0, &[x], vectors, Keeps::OutputAnd(&[x]));
-    let lengths = tape.pass("above zero", lengths);
-    let normal = tape.divide("normalise", x, lengths);
+    let normal = normalised(tape, x, shape.k);
     let centroids = tape.buffer(shape.batch * shape.n * shape.k);
     let still = tape.detached(normal);
     let distances = tape.matmul("compare with centroids", still, centroids, shape);
@@ -156,4 +154,11 @@ fn compare(tape: &mut Tape, x: Tensor, shape: Shape) {
         tape.operation("move centroids", 1.0, &[still, nearest], shape.batch * shape.n * shape.k, Keeps::Nothing);
     }
     tape.operation("nearest to each centroid", 1.0, &[distances], distances.elements, Keeps::Nothing);
+}
+
+/// Vectors of `width` over their lengths, which are kept from zero.
+fn normalised(tape: &mut Tape, x: Tensor, width: f64) -> Tensor {
+    let lengths = tape.operation("lengths", 2.0, &[x], x.elements / width, Keeps::OutputAnd(&[x]));
+    let lengths = tape.pass("above zero", lengths);
+    tape.divide("normalise", x, lengths)
 }
