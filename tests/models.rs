@@ -19,6 +19,18 @@ fn parameters(arguments: &[&str]) -> i64 {
 fn released_models_have_the_parameters_that_their_libraries_count() {
     assert_eq!(parameters(&["bert-base-model"]), 109_482_240);
     assert_eq!(parameters(&["bert-base"]), 109_514_298);
+    assert_eq!(parameters(&["roberta-base"]), 124_697_433);
+    assert_eq!(parameters(&["roberta-large"]), 355_412_057);
+    assert_eq!(parameters(&["xlm-roberta-base"]), 278_295_186);
+    assert_eq!(parameters(&["distilbert-base"]), 66_985_530);
+    assert_eq!(parameters(&["albert-base"]), 11_221_680);
+    assert_eq!(parameters(&["albert-large"]), 16_795_824);
+    assert_eq!(parameters(&["albert-xlarge"]), 54_821_040);
+    assert_eq!(parameters(&["albert-xxlarge"]), 206_368_944);
+    assert_eq!(parameters(&["electra-small"]), 13_549_057);
+    assert_eq!(parameters(&["electra-base"]), 109_483_009);
+    assert_eq!(parameters(&["electra-large"]), 335_142_913);
+    assert_eq!(parameters(&["mobilebert"]), 36_596_538);
     assert_eq!(parameters(&["gpt2"]), 124_439_808);
     assert_eq!(parameters(&["t5-small"]), 60_506_624);
     assert_eq!(parameters(&["longformer-base"]), 148_711_257);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::attention::Attention;
+use super::bottleneck::Bottleneck;
 use super::feed_forward::FeedForward;
 use super::linear::LinearKind;
 use super::linear::settings::{Adapter, Blocks, NOfM, Products, Quantised, Unstructured};
@@ -49,6 +50,9 @@ pub struct Model {
     pub attention: Attention,
     /// The position-wise network.
     pub feed_forward: FeedForward,
+    /// Narrow layers, where they are narrower inside than between.
+    #[serde(default)]
+    pub bottleneck: Option<Bottleneck>,
     /// Normalisation.
     pub norm: Norm,
     /// The kind of the linear layers.
@@ -114,6 +118,12 @@ pub struct Embedding {
     /// Whether a linear layer leads from the tables to the model's width; it does where not said if the widths differ.
     #[serde(default)]
     pub projected: Option<bool>,
+    /// What that layer stands behind: the sum of all tables, or the tokens' own, so that the others have the model's width.
+    #[serde(default)]
+    pub projection: Projection,
+    /// Whether each token's vector stands between those of its neighbours before that layer (MobileBERT).
+    #[serde(default)]
+    pub trigrams: bool,
     /// Rows of the segment table, 0 for none.
     #[serde(default)]
     pub segments: u64,
@@ -176,6 +186,17 @@ impl Patches {
     pub(super) fn image_numbers(&self) -> u64 {
         self.image.iter().product::<u64>() * self.channels
     }
+}
+
+/// Which vectors the linear layer of an embedding widens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Projection {
+    /// The sums of tokens, segments and positions (Lan et al. 2020).
+    #[default]
+    Sum,
+    /// Those of the tokens.
+    Tokens,
 }
 
 /// How positions are told apart.
@@ -318,7 +339,7 @@ pub struct Group {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Norm {
-    /// layer, rms, layer_offset or rms_offset.
+    /// layer, rms, layer_offset, rms_offset or affine.
     pub kind: NormKind,
     /// post, pre, sandwich, parallel, parallel_shared or none.
     pub placement: NormPlacement,
@@ -345,6 +366,8 @@ pub enum NormKind {
     LayerOffset,
     /// Root mean square, its weight counted from one (Gemma).
     RmsOffset,
+    /// No norm but its weight and bias (Sun et al. 2020, section 3.3).
+    Affine,
 }
 
 /// Where a norm stands.
@@ -444,6 +467,9 @@ pub struct Head {
     /// Whether logits are kept below a limit by a hyperbolic tangent (Gemma 2).
     #[serde(default)]
     pub soft_cap: bool,
+    /// Whether a matrix of the head's own widens the table of the vocabulary projection to the model's width (MobileBERT).
+    #[serde(default)]
+    pub widened: bool,
     /// Whether the vocabulary projection is the token table.
     #[serde(default = "yes")]
     pub tied: bool,

@@ -1,6 +1,6 @@
 //! Embeddings: token, position and segment tables, summed, normalised, dropped out, widened.
 
-use super::config::{EmbeddingKind, Patches, PositionIds, PositionKind, Positions, RotaryTables};
+use super::config::{EmbeddingKind, Patches, PositionIds, PositionKind, Positions, Projection, RotaryTables};
 use super::{Batch, Context, Model, stack};
 use crate::ledger::{Component, Keeps, Shape, Tape, Tensor};
 
@@ -70,7 +70,7 @@ pub(super) fn input(tape: &mut Tape, model: &Model, batch: Batch) -> Tensor {
 pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Option<Tensor>, ids: Tensor) -> Tensor {
     tape.component(Component::Embedding);
     let (model, embedding) = (context.model, &context.model.embedding);
-    let width = embedding.width.unwrap_or(model.width) as f64;
+    let mut width = embedding.width.unwrap_or(model.width) as f64;
     let mut x = match (table, &embedding.patches) {
         (Some(table), Some(patches)) => {
             tape.parameter(width);
@@ -83,6 +83,12 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Option<Tensor
     if embedding.scaled {
         let scale = tape.statistics(1.0);
         x = tape.operation("scale tokens", 1.0, &[x], x.elements, Keeps::These(&[scale]));
+    }
+    if embedding.projection == Projection::Tokens {
+        let beside = if embedding.trigrams { 3.0 } else { 1.0 };
+        x = if embedding.trigrams { tape.operation("neighbours", 0.0, &[x], beside * x.elements, Keeps::Nothing) } else { x };
+        x = project(tape, context, x, beside * width);
+        width = model.width as f64;
     }
     if embedding.segments > 0 {
         let segments = owned(tape, context, |tape| tape.parameter(embedding.segments as f64 * width));
@@ -102,14 +108,19 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Option<Tensor
     }
     x = tape.dropout(x, embedding.dropout.unwrap_or(model.dropout).value());
     if embedding.projected.unwrap_or(width as u64 != model.width) {
-        // ALBERT's map from the narrow tables to the hidden width (Lan et al. 2020, section 3.1).
-        let weight = tape.matrix(width, model.width as f64);
-        if embedding.projection_bias {
-            tape.parameter(model.width as f64);
-        }
-        x = tape.matmul("embedding projection", x, weight, Shape::product(tape.tokens(), model.width as f64, width));
+        x = project(tape, context, x, width);
     }
     if embedding.positions.wide { with_positions(tape, context, x, model.width as f64) } else { x }
+}
+
+/// The map from narrow tables to the model's width (Lan et al. 2020, section 3.1).
+fn project(tape: &mut Tape, context: &Context<'_>, x: Tensor, inputs: f64) -> Tensor {
+    let outputs = context.model.width as f64;
+    let weight = tape.matrix(inputs, outputs);
+    if context.model.embedding.projection_bias {
+        tape.parameter(outputs);
+    }
+    tape.matmul("embedding projection", x, weight, Shape::product(tape.tokens(), outputs, inputs))
 }
 
 /// Adds the positions that have vectors.

@@ -24,7 +24,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
     match model.head.kind {
         HeadKind::None => {}
         HeadKind::Pooler => {
-            pool(tape, context, padded);
+            tape.unused(|tape| pool(tape, context, padded));
         }
         HeadKind::Classification => {
             let rows = context.batch.sequences;
@@ -120,7 +120,7 @@ fn language_model(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table:
     if !model.head.transforms() {
         return vocabulary(tape, context, hidden, table, inputs, shifted);
     }
-    let narrow = model.embedding.width.unwrap_or(model.width);
+    let narrow = if model.head.widened { inputs } else { model.embedding.width.unwrap_or(model.width) };
     let layer = Layer { name: "head transform", group: LinearComponent::HeadTransform, inputs, outputs: narrow, bias: true };
     let hidden = linear::write(tape, context, layer, hidden);
     let hidden = tape.activate(model.head.activation.unwrap_or(Activation::Gelu), hidden);
@@ -203,6 +203,15 @@ fn masked(tape: &mut Tape, context: &Context<'_>, hidden: Tensor) -> Tensor {
     }
 }
 
+/// The table of the vocabulary projection beside a matrix of the head's own, together as wide as the model.
+fn widened(tape: &mut Tape, context: &Context<'_>, table: Option<Tensor>) -> Tensor {
+    let (rows, width) = (context.model.embedding.vocabulary as f64, context.model.hidden_width() as f64);
+    let narrow = context.model.embedding.width.map_or(width, |width| width as f64);
+    let table = table.unwrap_or_else(|| tape.matrix(rows, narrow));
+    let own = tape.matrix(rows, width - narrow);
+    tape.operation("widen table", 0.0, &[table, own], rows * width, Keeps::Nothing)
+}
+
 /// The vocabulary projection and its cross entropy.
 fn vocabulary(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Option<Tensor>, width: u64, shifted: bool) {
     let model = context.model;
@@ -217,6 +226,7 @@ fn vocabulary(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Opt
     let layer =
         Layer { name: "vocabulary projection", group: LinearComponent::Vocabulary, inputs: width, outputs: classes, bias: model.head.bias };
     let tied = table.filter(|_| model.head.tied && !model.linear.changes(&layer));
+    let tied = if model.head.widened { Some(widened(tape, context, tied)) } else { tied };
     let logits = if let Some(table) = tied {
         if model.head.bias {
             tape.parameter(classes as f64);

@@ -5,6 +5,7 @@
 //! its operations on a [`Tape`].
 
 mod attention;
+mod bottleneck;
 mod config;
 mod embedding;
 mod feed_forward;
@@ -16,6 +17,7 @@ mod stack;
 mod validate;
 
 pub use attention::{Attention, AttentionKind, Implementation};
+pub use bottleneck::{Bottleneck, BottleneckAttention};
 pub use config::*;
 pub use feed_forward::{Combine, FeedForward, FeedForwardKind, Mixture};
 pub use linear::LinearKind;
@@ -117,6 +119,11 @@ impl Model {
         last.is_some_and(|stack| stack.reversible && stack.streams == Streams::Concatenated)
     }
 
+    /// Width inside a layer.
+    pub(crate) fn layer_width(&self) -> u64 {
+        self.bottleneck.map_or(self.width, |bottleneck| bottleneck.width)
+    }
+
     /// Layers of all stacks.
     #[must_use]
     pub fn layers(&self) -> u64 {
@@ -151,7 +158,7 @@ impl Model {
     pub fn cache_elements(&self) -> Option<f64> {
         let decoder = self.decoder.as_ref().filter(|_| self.encoder.is_none())?;
         let layer = |attention: &Attention| {
-            attention.mechanism()?.abilities().cache.then(|| 2.0 * (attention.groups() * attention.head_width(self.width)) as f64)
+            attention.mechanism()?.abilities().cache.then(|| 2.0 * (attention.groups() * attention.head_width(self.layer_width())) as f64)
         };
         self.groups(decoder).into_iter().map(|(layers, attention, _)| Some(layers as f64 * layer(attention)?)).sum()
     }

@@ -3,9 +3,10 @@
 use super::Context;
 use super::attention::{self, Attention, Inputs};
 use super::config::{NormKind, NormPlacement, PositionKind, Stack, Streams};
-use super::embedding;
-use super::feed_forward::{self, FeedForwardKind, Mixture};
+use super::feed_forward::{self, FeedForward, FeedForwardKind, Mixture};
+use super::{bottleneck, embedding};
 use crate::ledger::{Component, Keeps, Repeat, Tape, Tensor};
+use crate::units::Ratio;
 
 /// Writes a stack on `x`; with `memory`, each layer attends to it between its other two sub-layers.
 pub(super) fn write(
@@ -44,7 +45,13 @@ pub(super) fn write(
                 let rotary = rotary.or_else(|| embedding::rotary_tables_of_layer(tape, &context));
                 let own = relative && positions.each_layer;
                 let bias = if own { Some(relative_bias(tape, &context, attention)) } else { first_bias };
-                layer(tape, &context, Inputs { x, memory: x, rotary, bias, shared, causal }, memory)
+                let inputs = Inputs { x, memory: x, rotary, bias, shared, causal, beside: None };
+                match &model.bottleneck {
+                    Some(narrow) => {
+                        bottleneck::write(tape, &context, narrow, inputs, |tape, context, inputs| layer(tape, context, inputs, memory))
+                    }
+                    None => layer(tape, &context, inputs, memory),
+                }
             });
         }
     }
@@ -67,7 +74,10 @@ pub(super) fn write(
 
 /// One layer; the stream is what `inputs` has as its queries' side.
 fn layer(tape: &mut Tape, context: &Context<'_>, inputs: Inputs, memory: Option<Tensor>) -> Tensor {
-    let attend = |tape: &mut Tape, x: Tensor| attention::write(tape, context, &Inputs { x, memory: x, ..inputs });
+    let attend = |tape: &mut Tape, x: Tensor| {
+        let x = inputs.beside.map_or(x, |beside| beside.keys);
+        attention::write(tape, context, &Inputs { x, memory: x, ..inputs })
+    };
     let stream = inputs.x;
     if let Some(own_norms) = side_by_side(context.model.norm.placement) {
         let x = norm(tape, context, stream);
@@ -82,7 +92,7 @@ fn layer(tape: &mut Tape, context: &Context<'_>, inputs: Inputs, memory: Option<
     let stream = sub_layer(tape, context, Component::Attention, stream, attend);
     let stream = match memory {
         Some(memory) => sub_layer(tape, context, Component::Attention, stream, |tape, x| {
-            let inputs = Inputs { x, memory, rotary: None, bias: None, causal: false, ..inputs };
+            let inputs = Inputs { x, memory, rotary: None, bias: None, causal: false, beside: None, ..inputs };
             attention::write(tape, context, &inputs)
         }),
         None => stream,
@@ -90,7 +100,14 @@ fn layer(tape: &mut Tape, context: &Context<'_>, inputs: Inputs, memory: Option<
     if context.feed_forward.kind == FeedForwardKind::None {
         return stream;
     }
-    sub_layer(tape, context, Component::FeedForward, stream, |tape, x| feed_forward::write(tape, context, x))
+    // Of several networks in a row, only the last is dropped out.
+    let undropped = FeedForward { output_dropout: Some(Ratio::default()), ..context.feed_forward.clone() };
+    let others = Context { feed_forward: &undropped, ..*context };
+    let network = |tape: &mut Tape, context: &Context<'_>, stream: Tensor| {
+        sub_layer(tape, context, Component::FeedForward, stream, |tape, x| feed_forward::write(tape, context, x))
+    };
+    let stream = (1..context.feed_forward.count).fold(stream, |stream, _| network(tape, &others, stream));
+    network(tape, context, stream)
 }
 
 /// Joins the two streams that reversible layers end with; both are kept, for backward starts from them (Gomez et al.
@@ -150,6 +167,7 @@ pub(super) fn norm(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tensor 
         NormKind::Layer => tape.layer_norm_with(x, width, u8::from(norm.weight) + u8::from(norm.bias)),
         NormKind::Rms => tape.rms_norm(x, width),
         NormKind::LayerOffset => tape.layer_norm_offset(x, width),
+        NormKind::Affine => tape.affine(x, width),
         NormKind::RmsOffset => tape.rms_norm_with(x, width, true),
     }
 }

@@ -1,8 +1,9 @@
 //! Whether a model holds together.
 
-use super::attention::{Attention, Implementation};
+use super::attention::{Attention, AttentionKind, Implementation};
+use super::bottleneck::BottleneckAttention;
 use super::config::{EmbeddingKind, HeadKind, HeadPositions, LinearComponent, Loss, Model, NormKind, NormPlacement};
-use super::config::{Pooling, PositionKind, Streams};
+use super::config::{Pooling, PositionKind, Projection, Streams};
 use super::feed_forward::FeedForwardKind;
 use super::linear::{LinearKind, break_even};
 use crate::document::Problem;
@@ -22,6 +23,7 @@ impl Model {
         self.check_sizes()?;
         self.check_layers()?;
         self.check_linear()?;
+        self.check_bottleneck()?;
         self.check_head()
     }
 
@@ -29,6 +31,7 @@ impl Model {
         let layers = |stack: &Option<super::Stack>| stack.as_ref().map_or(1, |stack| stack.layers);
         let sizes = [
             ("width", self.width),
+            ("bottleneck.width", self.layer_width()),
             ("embedding.vocabulary", if self.embedding.patches.is_some() { 1 } else { self.embedding.vocabulary }),
             ("embedding.width", self.embedding.width.unwrap_or(1)),
             ("embedding.positions.length", self.embedding.positions.length.unwrap_or(1)),
@@ -169,11 +172,12 @@ impl Model {
         ] {
             check_size(key, size)?;
         }
-        if attention.head_width.is_none() && !self.width.is_multiple_of(attention.heads) {
-            let allowed = format!("a divisor of the width {}, or a head_width of its own", self.width);
+        let width = self.layer_width();
+        if attention.head_width.is_none() && !width.is_multiple_of(attention.heads) {
+            let allowed = format!("a divisor of the width {width}, or a head_width of its own");
             return Err(Problem::new("heads", attention.heads.to_string(), allowed));
         }
-        let head_width = attention.head_width(self.width);
+        let head_width = attention.head_width(self.layer_width());
         if self.embedding.positions.width.is_some_and(|width| width > head_width) {
             let found = format!("rotary positions of {} columns", self.embedding.positions.width.unwrap_or_default());
             return Err(Problem::new("head_width", found, format!("at most the {head_width} columns of a head")));
@@ -307,7 +311,7 @@ impl Model {
     /// Inputs and outputs of the layers that a factorisation would touch.
     fn factorised_sizes(&self) -> Vec<(u64, u64)> {
         let narrow = self.embedding.width.unwrap_or(self.width);
-        let head_width = self.attention.head_width(self.width);
+        let head_width = self.attention.head_width(self.layer_width());
         self.linear
             .groups()
             .iter()
@@ -340,6 +344,26 @@ impl Model {
     pub fn break_even_rank(&self) -> u64 {
         let limit = self.factorised_sizes().into_iter().map(|(m, n)| break_even(m, n)).fold(0.0, f64::max);
         limit.ceil() as u64
+    }
+
+    fn check_bottleneck(&self) -> Result<(), Problem> {
+        let stacks = [&self.encoder, &self.decoder].into_iter().flatten();
+        let mut kinds = stacks.flat_map(|stack| self.groups(stack)).map(|(_, attention, _)| attention.kind);
+        let shared = self.bottleneck.is_some_and(|bottleneck| bottleneck.attention == BottleneckAttention::Shared);
+        if shared && kinds.any(|kind| kind != AttentionKind::Softmax) {
+            return Err(Problem::new("bottleneck.attention", "shared with another mechanism than softmax", "narrow"));
+        }
+        if shared && self.attention.fused_projection {
+            return Err(Problem::new("attention.fused_projection", "true with a shared bottleneck", "false"));
+        }
+        let narrow = self.embedding.width.is_some_and(|width| width < self.width);
+        if self.head.widened && (!narrow || self.hidden_width() != self.width) {
+            return Err(Problem::new("head.widened", "true", "false, or an embedding.width below the width of the model"));
+        }
+        if self.embedding.trigrams && self.embedding.projection != Projection::Tokens {
+            return Err(Problem::new("embedding.trigrams", "true", "false, or projection = \"tokens\""));
+        }
+        Ok(())
     }
 
     fn check_head(&self) -> Result<(), Problem> {

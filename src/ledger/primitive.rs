@@ -198,6 +198,17 @@ impl Tape {
         output
     }
 
+    /// A weight and a bias for each of `width` columns, as two operations; keeps its input.
+    pub fn affine(&mut self, input: Tensor, width: f64) -> Tensor {
+        let before = self.current();
+        self.component(Component::Norm);
+        let (weight, bias) = (self.parameter(width), self.parameter(width));
+        let scaled = self.multiply("norm: weight", input, weight);
+        let output = self.add("norm: bias", scaled, bias);
+        self.component(before);
+        output
+    }
+
     /// Root-mean-square normalisation in separate operations; keeps its input, one statistic a row and the normalised
     /// input.
     pub fn rms_norm(&mut self, input: Tensor, width: f64) -> Tensor {

@@ -274,6 +274,19 @@ pub(super) struct Inputs {
     pub shared: Option<Tensor>,
     /// Whether a position sees only those before it.
     pub causal: bool,
+    /// What else queries, keys and values are projected from.
+    pub beside: Option<Beside>,
+}
+
+/// What queries, keys and values are projected from, where that is not the stream.
+#[derive(Clone, Copy)]
+pub(super) struct Beside {
+    /// The side of queries and keys.
+    pub keys: Tensor,
+    /// The values' side.
+    pub values: Tensor,
+    /// Columns of the values' side.
+    pub width: u64,
 }
 
 impl Attention {
@@ -362,7 +375,13 @@ fn queries_keys_values(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) 
         [
             project(tape, context, "query projection", heads, inputs.x),
             project(tape, context, "key projection", groups, inputs.memory),
-            project(tape, context, "value projection", groups, inputs.memory),
+            match inputs.beside {
+                Some(beside) => {
+                    let layer = Layer { inputs: beside.width, ..projection(context, "value projection", groups) };
+                    linear_layer::write(tape, context, layer, beside.values)
+                }
+                None => project(tape, context, "value projection", groups, inputs.memory),
+            },
         ]
     };
     let clip = |tape: &mut Tape, x: Tensor| {

@@ -27,6 +27,9 @@ pub struct FeedForward {
     /// Inner width, f; of each expert in a mixture. Needed unless there is none.
     #[serde(default)]
     pub width: u64,
+    /// Networks in a row in each layer, each with its residual and norm (MobileBERT: 4).
+    #[serde(default = "one")]
+    pub count: u64,
     /// Activation function; that of a state-space layer too.
     pub activation: Activation,
     /// Whether the linear layers have a bias.
@@ -58,6 +61,10 @@ pub enum FeedForwardKind {
     None,
 }
 
+fn one() -> u64 {
+    1
+}
+
 fn yes() -> bool {
     true
 }
@@ -66,6 +73,9 @@ impl FeedForward {
     /// Checks it; keys are relative to its table.
     pub(super) fn check(&self) -> Result<(), Problem> {
         super::validate::check_size("width", if self.kind == FeedForwardKind::None { 1 } else { self.width })?;
+        if !(1..=64).contains(&self.count) {
+            return Err(Problem::new("count", self.count.to_string(), "1 to 64"));
+        }
         super::validate::check_rate("dropout", self.dropout.value())?;
         super::validate::check_rate("output_dropout", self.output_dropout.unwrap_or_default().value())?;
         match (&self.mixture, self.kind) {

@@ -14,6 +14,7 @@ mod llama;
 mod longformer;
 mod mamba;
 mod mixture;
+mod mobilebert;
 mod opt;
 mod reformer;
 mod switch_transformers;
@@ -55,6 +56,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("mbart", bart::mbart),
     ("mistral", llama::mistral),
     ("mixtral", mixture::mixtral),
+    ("mobilebert", mobilebert::mobilebert),
     ("mt5", t5::mt5),
     ("olmo", llama::olmo),
     ("opt", opt::opt),
