@@ -147,6 +147,10 @@ impl Library for Store {
         if let Some(text) = self.by_name(kind, name) {
             return text;
         }
+        let inside = Path::new(name).join("config.json");
+        if kind == Kind::Model && inside.is_file() {
+            return read_file(&inside, LARGEST_FILE);
+        }
         let entries = self.list(kind);
         let known: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
         let nearest = self.nearest(&[kind], name);

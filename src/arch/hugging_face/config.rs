@@ -106,6 +106,9 @@ impl<'a> Import<'a> {
 
     /// Refuses what changes the arithmetic and is not modelled.
     pub(super) fn refuse_unmodelled(&self) -> Result<(), Diagnostic> {
+        if self.says("architectures") && self.words("architectures", &[]).is_err() {
+            return Err(self.wrong("architectures", "a list of class names"));
+        }
         match self.config.find("quantization_config") {
             Some(found) => Err(Diagnostic::new(
                 &found.origin,
@@ -232,7 +235,8 @@ impl<'a> Import<'a> {
         ];
         KNOWN.iter().find(|(known, _)| *known == name).map(|(_, ours)| *ours).ok_or_else(|| {
             let known: Vec<&str> = KNOWN.iter().map(|(known, _)| *known).collect();
-            self.wrong(key, known.join(", "))
+            let nearest = crate::document::nearest(name, known.iter().copied());
+            Diagnostic { nearest, ..self.wrong(key, known.join(", ")) }
         })
     }
 

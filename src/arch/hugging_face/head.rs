@@ -36,7 +36,6 @@ const ENDS: &[(&str, Task)] = &[
     ("ForConditionalGeneration", Task::Generation),
     ("MTModel", Task::Generation),
     ("EncoderModel", Task::Encoder),
-    ("BaseModel", Task::Model),
     ("Model", Task::Model),
 ];
 

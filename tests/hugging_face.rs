@@ -1,0 +1,80 @@
+//! Models as Hugging Face saves them, through the program: what is read, and what is refused with which message.
+
+mod common;
+
+use common::Workplace;
+use serde_json::json;
+
+const TINY: &str = r#"{"model_type": "bert", "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3,
+ "intermediate_size": 96, "vocab_size": 200, "max_position_embeddings": 64, "architectures": ["BertModel"]}"#;
+
+fn refused(config: &str) -> String {
+    let place = Workplace::new();
+    place.write("config.json", config);
+    let output = place.run(&["inspect", "config.json"]);
+    let talk = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{config}: {talk}");
+    assert!(output.stdout.is_empty() && talk.lines().count() == 1 && talk.starts_with("error: config.json:"), "{config}: {talk}");
+    talk
+}
+
+fn says(config: &str, parts: &[&str]) {
+    let talk = refused(config);
+    for part in parts {
+        assert!(talk.contains(part), "{talk}should say: {part}");
+    }
+}
+
+#[test]
+fn a_file_and_its_folder_are_the_same_model() {
+    let place = Workplace::new();
+    place.write("saved/config.json", TINY);
+    let file = place.json(&["inspect", "saved/config.json", "--seq-len", "64", "--format", "json"]);
+    assert_eq!(file["parameters"]["total"], 53_136);
+    assert_eq!(place.json(&["inspect", "saved", "--seq-len", "64", "--format", "json"]), file);
+    assert_eq!(place.json(&["inspect", "./saved", "--seq-len", "64", "--format", "json"]), file);
+    let narrow = place.json(&["inspect", "saved", "--seq-len", "64", "--set", "linear.rank=4", "--format", "json"]);
+    assert!(narrow["parameters"]["total"].as_i64() < file["parameters"]["total"].as_i64());
+}
+
+#[test]
+fn null_is_absent() {
+    let place = Workplace::new();
+    place.write(
+        "a.json",
+        json!({ "model_type": "bert", "hidden_size": null, "classifier_dropout": null, "architectures": ["BertModel"] }).to_string(),
+    );
+    assert_eq!(place.json(&["inspect", "a.json", "--format", "json"])["parameters"]["total"], 109_482_240);
+}
+
+#[test]
+fn what_is_no_configuration_is_refused() {
+    says("", &["an empty file", "a JSON object"]);
+    says("[1]", &["no object"]);
+    says("{\"model_type\": \"bert\",", &["JSON"]);
+    says("{\"hidden_size\": 768}", &["model_type: found nothing", "bert", "xlm-roberta"]);
+    says("{\"model_type\": \"berd\"}", &["unknown model_type \"berd\"", "albert", "nearest: \"bert\""]);
+    says("{\"model_type\": [\"bert\"]}", &["model_type: found a list"]);
+}
+
+#[test]
+fn wrong_values_are_refused_at_their_key() {
+    let with = |more: &str| format!("{{\"model_type\": \"bert\",\n{more}}}");
+    for (more, parts) in [
+        ("\"hidden_size\": \"768\"", &["config.json:2: hidden_size", "a whole number"][..]),
+        ("\"hidden_size\": -1", &["hidden_size: found -1"]),
+        ("\"hidden_size\": 0", &["hidden_size: found 0", "1 to"]),
+        ("\"hidden_size\": 1e99", &["hidden_size", "a whole number"]),
+        ("\"hidden_size\": 99999999999999999999999", &["hidden_size", "a whole number"]),
+        ("\"num_hidden_layers\": 1e400", &["64 bits"]),
+        ("\"hidden_act\": \"gelo\"", &["hidden_act: found \"gelo\"", "gelu_new", "nearest: \"gelu\""]),
+        ("\"hidden_dropout_prob\": 1.5", &["hidden_dropout_prob: found 1.5", "below 1"]),
+        ("\"num_attention_heads\": 7", &["a divisor of the width 768"]),
+        ("\"architectures\": \"BertModel\"", &["architectures", "a list of class names"]),
+        ("\"architectures\": [\"BertForNothing\"]", &["found \"BertForNothing\"", "ForMaskedLM", "Model"]),
+        ("\"position_embedding_type\": \"relative_key\"", &["position_embedding_type", "absolute"]),
+        ("\"quantization_config\": {}", &["quantization_config"]),
+    ] {
+        says(&with(more), parts);
+    }
+}
