@@ -127,7 +127,8 @@ pub struct Embedding {
     /// Rows of the segment table, 0 for none.
     #[serde(default)]
     pub segments: u64,
-    /// Which row numbers of the segment table are looked up: fixed ones where not said.
+    /// Which row numbers of the segment table are looked up; where not said fixed ones, or those of each sequence if the
+    /// model fills sequences up to whole blocks.
     #[serde(default)]
     pub segment_ids: Option<PositionIds>,
     /// Whether a norm follows the sum of the tables.

@@ -92,7 +92,9 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Option<Tensor
     }
     if embedding.segments > 0 {
         let segments = owned(tape, context, |tape| tape.parameter(embedding.segments as f64 * width));
-        let ids = row_ids(tape, context, embedding.segment_ids.unwrap_or(PositionIds::Fixed), tape.tokens());
+        // Fixed numbers are copied where sequences are filled up.
+        let usual = if context.padding > 0.0 { PositionIds::Own } else { PositionIds::Fixed };
+        let ids = row_ids(tape, context, embedding.segment_ids.unwrap_or(usual), tape.tokens());
         let rows = tape.lookup("segment lookup", segments, ids, width);
         x = tape.add("segment sum", x, rows);
     }

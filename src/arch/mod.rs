@@ -46,6 +46,8 @@ pub(crate) struct Context<'a> {
     pub batch: Batch,
     /// Positions whose keys and values a decoder finds in its cache.
     pub cached: f64,
+    /// Positions of each sequence that only fill up whole blocks.
+    pub padding: f64,
 }
 
 impl Model {
@@ -185,9 +187,10 @@ impl Model {
         let class = self.class_positions();
         let whole = Batch { length: batch.length + class, ..batch };
         let batch = Batch { length: self.padded_length(whole.length), ..batch };
+        let padding = batch.length - whole.length;
         let ids = embedding::input(tape, self, Batch { length: batch.length - class, ..batch });
         tape.set_tokens(batch.sequences * batch.length);
-        let context = Context { model: self, attention: &self.attention, feed_forward: &self.feed_forward, batch, cached };
+        let context = Context { model: self, attention: &self.attention, feed_forward: &self.feed_forward, batch, cached, padding };
         let table = embedding::table(tape, &context);
         let positions = embedding::rotary_tables(tape, &context);
         let mut encoded: Option<Tensor> = None;
