@@ -112,7 +112,7 @@ fn a_key_said_twice_is_refused_at_its_second_line() {
 
 #[test]
 fn an_unknown_model_is_refused_with_the_nearest_name() {
-    let rest = ["found unknown model \"bert-bas\", allowed: ", "gpt2", "nearest: \"bert-base\""];
+    let rest = ["found unknown model \"bert-bas\", allowed: ", "bert-large", "nearest: \"bert-base\""];
     says(&refused_scenario("model = \"bert-bas\"\n"), "mine.toml:2: model: ", &rest);
     says(&refused_scenario("[model]\nuse = \"bert-bas\"\n"), "mine.toml:3: model: ", &rest);
     says(&refused(&Workplace::new(), &["inspect", "bert-bas"]), "command line: ", &rest);
@@ -535,7 +535,7 @@ fn a_wrong_assignment_is_refused_with_its_key() {
     says(&set("model.linear.rank=0"), "--set: model.linear.rank: found 0, allowed: 1 to the full rank 768", &[]);
     says(&set("model.linear.rnak=3"), "--set: model.linear.rnak: found an unknown key", &["nearest: \"rank\""]);
     says(&set("modle.linear.rank=3"), "--set: modle: found an unknown key", &["nearest: \"model\""]);
-    says(&set("model=gpt3"), "--set: model: found unknown model \"gpt3\"", &["nearest: \"gpt2\""]);
+    says(&set("model=gpt-2"), "--set: model: found unknown model \"gpt-2\"", &["nearest: \"gpt2\""]);
     says(&set(&format!("{}=1", ["a"; 5000].join("."))), "--set: found key ", &["allowed: "]);
     says(&set(&format!("a={}", "[".repeat(5000))), "--set: a: found ", &["nested too deep"]);
     says(
@@ -603,4 +603,36 @@ fn a_failed_run_leaves_an_earlier_outcome_as_it_was() {
 fn sizes_whose_product_would_overflow_are_refused_alone() {
     let message = refused_model("linear.rank = 1\nattention.heads = 4294967296\nattention.head_width = 4294967296\n");
     says(&message, "mine.toml:3: attention.heads: found 4294967296, allowed: 1 to 16777216", &[]);
+}
+
+/// Learned patterns, sorting, routing and compression: what their settings cannot be, one by one.
+#[test]
+fn settings_of_learned_patterns_that_contradict_each_other_are_refused() {
+    let cases = [
+        ("synthesizer = { kind = \"random\", factors = [16, 32] }", "synthesizer.factors", "kind dense"),
+        ("synthesizer = { rank = 8 }", "synthesizer.rank", "factors, or kind random"),
+        ("synthesizer = { factors = [16, 16] }", "synthesizer.factors", "at least the longest sequence, 512"),
+        ("synthesizer = { factors = [16, 32], shared_heads = true }", "synthesizer.shared_heads", "one of the two"),
+        ("sinkhorn = { block = 0 }", "sinkhorn.block", "1 to"),
+        ("sinkhorn = { block = 64, sorting = \"shuffle\" }", "sinkhorn.sorting", "permutation"),
+        ("routing = { window = 64, local_heads = 12 }", "routing.local_heads", "fewer than the 12 heads"),
+        ("routing = { window = 64, clusters = 0 }", "routing.clusters", "1 to"),
+        ("memory_compressed = { compression = 0 }", "memory_compressed.compression", "1 to"),
+        ("linformer = { projected_length = 64, values_are_keys = true }", "linformer.values_are_keys", "key_value or layerwise"),
+    ];
+    for (settings, key, allowed) in cases {
+        let kind = settings.split_once(' ').unwrap().0;
+        let message = refused_model(&format!("attention.kind = \"{kind}\"\nattention.{settings}\n"));
+        says(&message, "mine.toml:3: attention.", &[key, "found ", "allowed: ", allowed]);
+    }
+}
+
+#[test]
+fn a_sequence_beyond_a_learned_pattern_is_refused() {
+    let place = Workplace::new();
+    for (kind, settings) in [("synthesizer", "length = 256"), ("sinkhorn", "block = 64, blocks = 4")] {
+        place.write("mine.toml", format!("use = \"bert-base\"\nattention.kind = \"{kind}\"\nattention.{kind} = {{ {settings} }}\n"));
+        let message = refused(&place, &["inspect", "mine.toml", "--seq-len", "512"]);
+        says(&message, "mine.toml:3: attention.", &[kind, "a sequence of 512", "at most 256"]);
+    }
 }
