@@ -7,7 +7,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const SCENARIOS: [&str; 6] = ["bert_base_lrt", "bert_base_today", "lrt_on_device", "lrt_or_linformer", "patterson_2021", "strubell_2019"];
+const SCENARIOS: [&str; 7] =
+    ["bert_base_lrt", "bert_base_today", "lrt_on_device", "lrt_or_linformer", "patterson_2021", "strubell_2019", "techniques_bert_base"];
 
 /// Runs a scenario in an empty folder, so that only the embedded copies can be used.
 fn written(scenario: &str) -> (tempfile::TempDir, PathBuf) {

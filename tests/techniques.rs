@@ -228,6 +228,63 @@ fn long_range_arena_hides_its_evaluation() {
     }
 }
 
+/// Settings of linear layers, alone and together.
+const KINDS: &[&str] = &[
+    "linear.n_of_m = {}",
+    "linear.n_of_m = { keep = 1, of = 8, transposable = true }",
+    "linear.blocks = { density = 0.25, size = 32 }",
+    "linear.unstructured = { density = 0.1 }",
+    "linear.quantised = { format = \"int8\" }",
+    "linear.quantised = { format = \"int4\", components = [\"feed_forward\", \"vocabulary\"] }",
+    "linear.products = \"int8\"",
+    "linear.adapter = { rank = 4, dropout = 0.1 }",
+    "linear.adapter = { rank = 4, components = [\"attention\", \"feed_forward\", \"vocabulary\"] }",
+    "linear = { rank = 32, n_of_m = {} }",
+    "linear = { rank = 32, blocks = { density = 0.5, size = 16 } }",
+    "linear = { ratio = 0.4, unstructured = { density = 0.3 }, adapter = { rank = 2 } }",
+    "linear = { n_of_m = {}, quantised = { format = \"nf4\" }, adapter = { rank = 8, dropout = 0.1 } }",
+    "linear = { blocks = { density = 0.5 }, quantised = { format = \"nf4\" }, adapter = { rank = 8 } }",
+    "linear = { products = \"int8\", adapter = { rank = 8 } }",
+];
+
+#[test]
+fn laws_hold_for_every_kind_of_linear_layer_and_for_kinds_together() {
+    let sums = |ledger: &Ledger| {
+        let both = ledger.forward() + ledger.backward();
+        [both.matmul_flops, both.elementwise_flops, both.bytes(), ledger.kept_bytes()]
+    };
+    let close = |left: f64, right: f64| (left - right).abs() <= 1e-9 * left.abs().max(right.abs());
+    let small = "width = 128\nattention.heads = 4\nfeed_forward.width = 512\nembedding.vocabulary = 1000";
+    for base in ["use = \"bert-base\"", "use = \"t5-small\"\nattention.head_width = 32\ndecoder.layers = 3"] {
+        for kind in KINDS {
+            let of = |layers: u64, sequences: u64, length: u64| {
+                let text = format!("{base}\n{small}\nencoder.layers = {layers}\n{kind}");
+                ledger(&model(&text).unwrap_or_else(|error| panic!("{kind}: {error}")), sequences, length)
+            };
+            let [two, three, four] = [2, 3, 4].map(|sequences| sums(&of(2, sequences, 16)));
+            for part in 0..4 {
+                assert!(close(three[part] - two[part], four[part] - three[part]), "{kind}: {part}: not linear in the batch");
+            }
+            let (short, long) = (of(2, 2, 16), of(2, 2, 24));
+            assert!(sums(&short).iter().zip(sums(&long)).all(|(short, long)| *short < long), "{kind}: a longer sequence takes no more");
+            assert_eq!(short.parameters(), long.parameters(), "{kind}");
+            assert!(short.changed_parameters() <= short.parameters() && short.parameters() <= of(3, 2, 16).parameters(), "{kind}");
+            assert!(short.parameter_bytes() > 0.0 && short.changed_parameters() > 0.0, "{kind}");
+            let [second, third, fourth] = [2, 3, 4].map(|layers| sums(&of(layers, 2, 16)));
+            for part in 0..4 {
+                assert!(close(third[part] - second[part], fourth[part] - third[part]), "{kind}: {part}: layers differ");
+            }
+            for op in short.ops() {
+                let cost = op.forward + op.backward();
+                let all = [cost.matmul_flops, cost.elementwise_flops, cost.bytes_read, cost.bytes_written, cost.launches];
+                assert!(all.iter().all(|number| number.is_finite() && *number >= 0.0), "{kind}: {}", op.name);
+            }
+            let kernels = short.kernels(false).fold(0.0, |sum, kernel| sum + kernel.times * kernel.matmul_flops);
+            assert!(close(kernels, sums(&short)[0]), "{kind}: {kernels} FLOPs of kernels");
+        }
+    }
+}
+
 #[test]
 fn early_stopping_and_other_runs_scale_the_work_and_say_from_where() {
     let stopped = run("A100-SXM4-80GB", "bf16", "", "techniques.early_stopping = { share = 0.6 }");

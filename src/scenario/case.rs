@@ -12,7 +12,7 @@ use crate::numeric::{Distribution, Estimate};
 use crate::quality::{self, Quality};
 use crate::site::{self, BookOffer, Found};
 use crate::source::{Class, Source};
-use crate::training::{Companions, Framework, PhaseWork, Techniques, Training};
+use crate::training::{Companions, Framework, PhaseWork, RunTechniques, Training};
 use crate::units::Quantity;
 
 /// A value with its uncertainty, its class and where it is from.
@@ -177,7 +177,7 @@ impl Case {
         let mut phases = Vec::new();
         let techniques = &sections.techniques;
         techniques.check(&companions, &sources).map_err(|problem| place(problem.under("techniques")))?;
-        if *techniques != Techniques::default() && sections.training.is_none() {
+        if *techniques != RunTechniques::default() && sections.training.is_none() {
             return Err(place(Problem::new("techniques", "techniques without training", "a training that they wrap")));
         }
         let technique_notes = techniques.notes(&companions, &sources);

@@ -12,7 +12,7 @@ use crate::numeric::Estimate;
 use crate::quality::Asked;
 use crate::site::{self, BookOffer};
 use crate::source::{Class, Source};
-use crate::training::{Techniques, Training};
+use crate::training::{RunTechniques, Training};
 use crate::units::{Dollars, DollarsPerHour, DollarsPerKwh, DollarsPerTonne, GramsCo2ePerKwh, LitresPerKwh, Ratio, Seconds, Watts};
 
 #[derive(Deserialize)]
@@ -21,7 +21,7 @@ pub(super) struct Sections {
     #[serde(default)]
     pub(super) training: Option<Training>,
     #[serde(default)]
-    pub(super) techniques: Techniques,
+    pub(super) techniques: RunTechniques,
     #[serde(default)]
     pub(super) inference: Option<Inference>,
     #[serde(default)]

@@ -2,11 +2,11 @@
 
 mod memory;
 mod optimizer;
-pub mod techniques;
+pub mod run_techniques;
 
 pub use memory::{Memory, fitting};
 pub use optimizer::Optimizer;
-pub use techniques::{Companions, Techniques};
+pub use run_techniques::{Companions, RunTechniques};
 
 use serde::Deserialize;
 

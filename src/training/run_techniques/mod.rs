@@ -24,7 +24,7 @@ use crate::source::{Class, Source};
 /// What wraps a training run.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Techniques {
+pub struct RunTechniques {
     /// A teacher's probabilities as targets.
     #[serde(default)]
     pub distillation: Option<Distillation>,
@@ -51,7 +51,7 @@ pub struct Companions {
     pub generator: Option<Model>,
 }
 
-impl Techniques {
+impl RunTechniques {
     /// Checks every value.
     ///
     /// # Errors

@@ -112,7 +112,7 @@ impl ReplacedTokens {
             (None, size) => format!("a generator of {} % of the model's width", 100.0 * size.map_or(1.0, Ratio::value)),
         };
         format!(
-            "replaced tokens: {generator} trains in every step beside the model, which predicts every position; not priced: drawing the tokens"
+            "replaced tokens: {generator} trains in every step beside the model, which predicts every position, and is in the memory but not among the parameters; not priced: drawing the tokens"
         )
     }
 }
