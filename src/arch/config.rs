@@ -549,6 +549,8 @@ pub enum Pooling {
     First,
     /// The first position as it is (ViT).
     FirstAsIs,
+    /// The decoder's position of the end-of-sequence token, through a dense layer and an activation (BART).
+    End,
     /// The last position that is no padding: every position gets its logits, and one is picked (GPT-2).
     Last,
 }

@@ -29,8 +29,8 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
         HeadKind::Classification => {
             let rows = context.batch.sequences;
             let logits = match model.head.pooling {
-                Pooling::First => {
-                    let first = first(tape, context, hidden);
+                Pooling::First | Pooling::End => {
+                    let first = if model.head.pooling == Pooling::End { end(tape, context, hidden) } else { first(tape, context, hidden) };
                     let first = if model.head.input_dropout { tape.dropout(first, rate(context)) } else { first };
                     let inner = model.head.inner_width.unwrap_or(model.width);
                     let pooled = dense(tape, context, "pooler", first, inner, model.head.activation.unwrap_or(Activation::Tanh));
@@ -38,7 +38,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
                     classifier(tape, context, pooled, inner, classes(context), true)
                 }
                 Pooling::FirstAsIs => {
-                    let first = tape.view(hidden, 1.0 / context.batch.length);
+                    let first = first(tape, context, hidden);
                     let first = tape.dropout(first, rate(context));
                     classifier(tape, context, first, model.hidden_width(), classes(context), true)
                 }
@@ -101,7 +101,7 @@ fn cut(tape: &mut Tape, context: &Context<'_>, hidden: Tensor) -> Tensor {
     let elements = tape.tokens() * context.model.hidden_width() as f64;
     let looks_at_first = match context.model.head.kind {
         HeadKind::None | HeadKind::Pooler => true,
-        HeadKind::Classification => context.model.head.pooling == Pooling::First,
+        HeadKind::Classification => matches!(context.model.head.pooling, Pooling::First | Pooling::FirstAsIs),
         _ => false,
     };
     if hidden.elements <= elements || looks_at_first {
@@ -148,6 +148,13 @@ fn rate(context: &Context<'_>) -> f64 {
 
 fn classes(context: &Context<'_>) -> f64 {
     context.model.head.classes.unwrap_or_default() as f64
+}
+
+/// The position of each sequence that holds its end, one in each; keeps a mask of where that is.
+fn end(tape: &mut Tape, context: &Context<'_>, hidden: Tensor) -> Tensor {
+    let mask = tape.mask(tape.tokens());
+    let elements = context.batch.sequences * context.model.hidden_width() as f64;
+    tape.operation("pick end of sequence", 0.0, &[hidden, mask], elements, Keeps::These(&[mask]))
 }
 
 /// The first position of each sequence.

@@ -371,7 +371,11 @@ impl Model {
         let decodes = self.decoder.is_some();
         let fits = match head.kind {
             HeadKind::MaskedLm | HeadKind::Pooler | HeadKind::Discriminator => !decodes,
-            HeadKind::Classification => decodes == (head.pooling == Pooling::Last) && (!decodes || self.encoder.is_none()),
+            HeadKind::Classification => match head.pooling {
+                Pooling::First | Pooling::FirstAsIs => !decodes,
+                Pooling::End => decodes && self.encoder.is_some(),
+                Pooling::Last => decodes && self.encoder.is_none(),
+            },
             HeadKind::QuestionAnswering => true,
             HeadKind::TokenClassification => self.encoder.is_none() || !decodes,
             HeadKind::CausalLm => decodes && self.encoder.is_none(),
@@ -380,7 +384,9 @@ impl Model {
         };
         if !fits {
             let allowed = match (&self.encoder, &self.decoder) {
-                (Some(_), Some(_)) => "sequence_to_sequence, question_answering or none for an encoder with a decoder",
+                (Some(_), Some(_)) => {
+                    "sequence_to_sequence, classification with pooling end, question_answering or none for an encoder with a decoder"
+                }
                 (None, _) => "causal_lm, classification with pooling last, token_classification or none for a decoder",
                 _ => "masked_lm, classification, token_classification, question_answering, discriminator, pooler or none for an encoder",
             };

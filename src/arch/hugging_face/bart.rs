@@ -3,7 +3,7 @@
 //! `modeling_blenderbot_small.py`).
 
 use super::config::Import;
-use super::head::{Task, task};
+use super::head::{Task, end_classification, labels, task};
 use crate::document::{Data, Diagnostic};
 
 /// What the families differ in.
@@ -144,10 +144,16 @@ fn stacks(import: &mut Import<'_>, family: &Family) -> Result<(), Diagnostic> {
     import.put("norm.placement", if family.pre_norm { "pre" } else { "post" });
     import.set("encoder.layers", import.size("encoder_layers", family.layers[0])?, "encoder_layers");
     decoder(import, family)?;
-    match task(import, &[Task::Generation, Task::Answer, Task::Model])? {
+    match task(import, &[Task::Generation, Task::Answer, Task::Sequence, Task::Model])? {
         Task::Generation => {
             import.put("head.kind", "sequence_to_sequence");
             import.set("head.tied", import.flag("tie_word_embeddings", true)?, "tie_word_embeddings");
+        }
+        Task::Sequence => {
+            // BART's configuration class has three classes where none are named, for inference between sentences.
+            let named = import.says("num_labels") || import.says("id2label");
+            let classes = if named || import.family() != "bart" { labels(import)? } else { 3 };
+            end_classification(import, classes, "classifier_dropout")?;
         }
         Task::Answer => import.put("head.kind", "question_answering"),
         _ => import.put("head.kind", "none"),

@@ -53,6 +53,16 @@ pub(super) fn task(import: &mut Import<'_>, allowed: &[Task]) -> Result<Task, Di
     found.ok_or_else(|| import.wrong("architectures.0", format!("a class that ends in {}", words())))
 }
 
+/// A classification of what a decoder makes of the end of a sequence.
+pub(super) fn end_classification(import: &mut Import<'_>, classes: u64, dropout: &str) -> Result<(), Diagnostic> {
+    import.put("head.kind", "classification");
+    import.put("head.pooling", "end");
+    import.put("head.input_dropout", true);
+    import.put("head.classes", classes);
+    import.set("head.dropout", import.rate(dropout, 0.0)?, dropout);
+    Ok(())
+}
+
 /// Number of labels of a classification: `num_labels`, or as many as `id2label` names, or 2.
 pub(super) fn labels(import: &Import<'_>) -> Result<u64, Diagnostic> {
     if import.says("num_labels") {

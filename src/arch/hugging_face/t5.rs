@@ -1,7 +1,7 @@
 //! T5 and the models that are built like it (`modeling_t5.py`, `modeling_mt5.py`, `modeling_umt5.py`).
 
 use super::config::Import;
-use super::head::{Task, labels, task};
+use super::head::{Task, end_classification, labels, task};
 use crate::document::Diagnostic;
 
 /// What the configuration classes differ in.
@@ -41,7 +41,7 @@ fn stacks(import: &mut Import<'_>, defaults: &Defaults) -> Result<(), Diagnostic
     import.set("feed_forward.width", import.size("d_ff", defaults.inner)?, "d_ff");
     let layers = import.size("num_layers", defaults.layers)?;
     import.set("encoder.layers", layers, "num_layers");
-    let all = [Task::Generation, Task::Model, Task::Encoder, Task::Tokens, Task::Answer];
+    let all = [Task::Generation, Task::Model, Task::Encoder, Task::Tokens, Task::Answer, Task::Sequence];
     let found = task(import, &all)?;
     if !matches!(found, Task::Encoder | Task::Tokens) {
         import.set("decoder.layers", import.size("num_decoder_layers", layers)?, "num_decoder_layers");
@@ -54,6 +54,7 @@ fn stacks(import: &mut Import<'_>, defaults: &Defaults) -> Result<(), Diagnostic
             import.set("head.dropout", import.rate("classifier_dropout", 0.0)?, "classifier_dropout");
             Ok(())
         }
+        Task::Sequence => end_classification(import, labels(import)?, "classifier_dropout"),
         Task::Answer => {
             import.put("head.kind", "question_answering");
             Ok(())
