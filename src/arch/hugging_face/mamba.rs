@@ -20,7 +20,10 @@ pub(super) fn mamba(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     import.put("attention.kind", "mamba");
     import.put("attention.heads", 1_u64);
     import.set("attention.bias", import.flag("use_bias", false)?, "use_bias");
-    import.set("attention.mamba.channels", channels as u64, "expand");
+    // A configuration that was saved says the product once more.
+    let said = import.says("intermediate_size");
+    let channels = import.size("intermediate_size", channels as u64)?;
+    import.set("attention.mamba.channels", channels, if said { "intermediate_size" } else { "expand" });
     import.set("attention.mamba.states", import.size("state_size", 16)?, "state_size");
     import.set("attention.mamba.convolution", import.size("conv_kernel", 4)?, "conv_kernel");
     import.set("attention.mamba.convolution_bias", import.flag("use_conv_bias", true)?, "use_conv_bias");

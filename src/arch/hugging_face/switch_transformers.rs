@@ -30,8 +30,13 @@ pub(super) fn switch_transformers(import: &mut Import<'_>) -> Result<(), Diagnos
 /// asked for. Their losses are added where not all layers are mixtures, as the library does.
 fn stack(import: &mut Import<'_>, name: &str, [layers_key, sparse_key]: [&str; 2], trained: bool) -> Result<(), Diagnostic> {
     let layers = import.size(layers_key, 12)?;
-    let step = layers / import.count(sparse_key, 3)?.clamp(1, layers);
-    let sparse = if step == 1 { layers } else { (layers - 1).div_ceil(step) };
+    // A configuration that was saved says the step too.
+    let step = import.count(&format!("{name}_sparse_step"), layers / import.count(sparse_key, 3)?.clamp(1, layers))?;
+    let sparse = match step {
+        0 => 0,
+        1 => layers,
+        _ => (layers - 1).div_ceil(step),
+    };
     import.set(&format!("{name}.layers"), layers, layers_key);
     let mixture = mixture(import, sparse, trained && step > 1)?;
     let dense = import.table(vec![("layers", Data::Integer((layers - sparse) as i64))]);
