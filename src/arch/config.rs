@@ -495,6 +495,10 @@ pub struct Head {
     /// Activation of the transform.
     #[serde(default)]
     pub activation: Option<Activation>,
+    /// Whether the end of an answer is told from each position and the state of the start, through a dense layer, beside
+    /// a layer of its own for questions without an answer (XLNet).
+    #[serde(default)]
+    pub end_after_start: bool,
     /// Classes of a classification head.
     #[serde(default)]
     pub classes: Option<u64>,

@@ -59,6 +59,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
             tape.cross_entropy(logits, tape.tokens(), classes(context), labels);
             soft_targets(tape, context, logits, tape.tokens(), classes(context));
         }
+        HeadKind::QuestionAnswering if model.head.end_after_start => end_after_start(tape, context, hidden),
         HeadKind::QuestionAnswering => {
             let dropped = tape.dropout(hidden, model.head.dropout.unwrap_or_default().value());
             let hidden = match model.head.block_width {
@@ -148,6 +149,27 @@ fn rate(context: &Context<'_>) -> f64 {
 
 fn classes(context: &Context<'_>) -> f64 {
     context.model.head.classes.unwrap_or_default() as f64
+}
+
+/// One logit of each position for the start of an answer; one for its end, from the position beside the state of the
+/// labelled start (Yang et al. 2019, as released). The layer for questions without an answer has no labels here.
+fn end_after_start(tape: &mut Tape, context: &Context<'_>, hidden: Tensor) {
+    let (rows, length, width) = (context.batch.sequences, context.batch.length, context.model.hidden_width());
+    let start = tape.indices(rows);
+    let starts = classifier(tape, context, hidden, width, 1.0, true);
+    let state = tape.operation("state of the start", 0.0, &[hidden, start], rows * width as f64, Keeps::These(&[start]));
+    let beside = tape.operation("join the state of the start", 0.0, &[hidden, state], 2.0 * hidden.elements, Keeps::Nothing);
+    let layer = Layer { name: "end layer", group: LinearComponent::Pooler, inputs: 2 * width, outputs: width, bias: true };
+    let x = linear::write(tape, context, layer, beside);
+    let x = tape.activate(Activation::Tanh, x);
+    let x = tape.layer_norm(x, width as f64);
+    let ends = classifier(tape, context, x, width, 1.0, true);
+    tape.matrix(2.0 * width as f64, width as f64);
+    tape.parameter(width as f64);
+    tape.matrix(width as f64, 1.0);
+    tape.cross_entropy(starts, rows, length, start);
+    let end = tape.indices(rows);
+    tape.cross_entropy(ends, rows, length, end);
 }
 
 /// The position of each sequence that holds its end, one in each; keeps a mask of where that is.

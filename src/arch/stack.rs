@@ -56,7 +56,7 @@ pub(super) fn write(
         }
     }
     if let Some((mixture, layers)) = balanced {
-        feed_forward::auxiliary_loss(tape, &mixture, layers);
+        feed_forward::auxiliary_loss(tape, &mixture, layers, context.batch.sequences);
     }
     // Each layer's output is the next one's input, counted there; the last one leaves the stack once.
     let out = tape.carry(out);

@@ -183,7 +183,7 @@ fn jitter(tape: &mut Tape, mixture: &Mixture, x: Tensor) -> Tensor {
 
 /// e sum_i f_i P_i, with f_i the share of positions that chose expert i and P_i its mean probability, from the router's
 /// logits of all layers side by side.
-pub(super) fn auxiliary_loss(tape: &mut Tape, mixture: &Mixture, layers: f64) {
+pub(super) fn auxiliary_loss(tape: &mut Tape, mixture: &Mixture, layers: f64, sequences: f64) {
     if tape.is_inference() {
         return;
     }
@@ -194,12 +194,14 @@ pub(super) fn auxiliary_loss(tape: &mut Tape, mixture: &Mixture, layers: f64) {
         tape.operation("router z-loss", 2.0 * rows, &[sums], 1.0, Keeps::These(&[sums]));
     }
     let probabilities = tape.softmax(logits);
-    if mixture.combine == Combine::Sum {
-        // Chosen anew; with one expert a position its layer hands the choice on.
+    // Over all sequences, chosen anew; with one expert a position in each sequence, from the choice that its layer made.
+    let together = mixture.combine == Combine::Sum;
+    let groups = if together { 1.0 } else { sequences };
+    if together {
         let chosen = tape.indices(rows * top_k);
         tape.operation("chosen experts", 1.0, &[probabilities], rows * top_k, Keeps::These(&[chosen]));
     }
-    let mean = tape.operation("mean probabilities", 1.0, &[probabilities], experts, Keeps::Nothing);
-    let load = tape.statistics(top_k * experts);
+    let mean = tape.operation("mean probabilities", 1.0, &[probabilities], groups * experts, Keeps::Nothing);
+    let load = tape.statistics(groups * top_k * experts);
     tape.multiply("load by probability", mean, load);
 }

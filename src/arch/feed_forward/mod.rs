@@ -112,9 +112,9 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tensor
 }
 
 /// Writes the losses that mixtures add to that of the model, over all `layers` of a stack that have one.
-pub(super) fn auxiliary_loss(tape: &mut Tape, mixture: &Mixture, layers: u64) {
+pub(super) fn auxiliary_loss(tape: &mut Tape, mixture: &Mixture, layers: u64, sequences: f64) {
     tape.component(Component::FeedForward);
-    mixture::auxiliary_loss(tape, mixture, layers as f64);
+    mixture::auxiliary_loss(tape, mixture, layers as f64, sequences);
 }
 
 /// One network of a width.

@@ -97,7 +97,10 @@ pub(super) fn xlnet(import: &mut Import<'_>) -> Result<(), Diagnostic> {
             import.put("head.classes", labels(import)?);
             import.put("head.dropout", 0.0);
         }
-        Task::Answer => import.put("head.kind", "question_answering"),
+        Task::Answer => {
+            import.put("head.kind", "question_answering");
+            import.put("head.end_after_start", import.architecture().is_some_and(|class| !class.ends_with("Simple")));
+        }
         _ => import.put("head.kind", "none"),
     }
     Ok(())
