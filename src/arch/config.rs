@@ -308,6 +308,10 @@ pub struct Stack {
     /// Dropout rate of what leaves the stack, after its last norm if there is one.
     #[serde(default)]
     pub output_dropout: Ratio,
+    /// Whether layers of a decoder without an encoder hold the parameters of attention to one, unused (BART's decoder as a
+    /// language model).
+    #[serde(default)]
+    pub idle_cross_attention: bool,
     /// Layers that differ from the rest, in the order they run; what a group does not say is as in the model.
     #[serde(default)]
     pub groups: Vec<Group>,
@@ -495,6 +499,9 @@ pub struct Head {
     /// Activation of the transform.
     #[serde(default)]
     pub activation: Option<Activation>,
+    /// Whether the labels of a causal language model are moved by one position (BART's decoder: not).
+    #[serde(default = "yes")]
+    pub shifted: bool,
     /// Whether the end of an answer is told from each position and the state of the start, through a dense layer, beside
     /// a layer of its own for questions without an answer (XLNet).
     #[serde(default)]

@@ -210,7 +210,7 @@ impl Model {
             },
         };
         tape.set_tokens(whole.sequences * whole.length);
-        head::write(tape, &Context { batch: whole, ..context }, hidden, table, causal && encoded.is_none());
+        head::write(tape, &Context { batch: whole, ..context }, hidden, table, causal && encoded.is_none() && self.head.shifted);
         Ok(())
     }
 }

@@ -42,6 +42,9 @@ pub(super) fn write(
             let repeat = Repeat { layers: count as f64, parameters, reversible: stack.reversible };
             out = tape.repeat(repeat, |tape| {
                 let x = tape.carry(out);
+                if stack.idle_cross_attention && memory.is_none() {
+                    idle_cross_attention(tape, &context);
+                }
                 let rotary = rotary.or_else(|| embedding::rotary_tables_of_layer(tape, &context));
                 let own = relative && positions.each_layer;
                 let bias = if own { Some(relative_bias(tape, &context, attention)) } else { first_bias };
@@ -170,6 +173,27 @@ pub(super) fn norm(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tensor 
         NormKind::Affine => tape.affine(x, width),
         NormKind::RmsOffset => tape.rms_norm_with(x, width, true),
     }
+}
+
+/// The parameters of attention to an encoder and of its norm, where there is no encoder.
+fn idle_cross_attention(tape: &mut Tape, context: &Context<'_>) {
+    let (model, attention) = (context.model, context.attention);
+    let (width, inner) = (model.width as f64, (attention.heads * attention.head_width(model.width)) as f64);
+    tape.component(Component::Attention);
+    for (rows, columns, bias) in [
+        (width, inner, attention.bias),
+        (width, inner, attention.bias),
+        (width, inner, attention.bias),
+        (inner, width, attention.output_bias.unwrap_or(attention.bias)),
+    ] {
+        tape.matrix(rows, columns);
+        if bias {
+            tape.parameter(columns);
+        }
+    }
+    tape.component(Component::Norm);
+    let vectors = u8::from(model.norm.weight) + u8::from(model.norm.bias && model.norm.kind == NormKind::Layer);
+    tape.parameter(f64::from(vectors) * width);
 }
 
 /// The bias of the scores by distance, which the first layer of a stack makes for all, or each layer for itself.

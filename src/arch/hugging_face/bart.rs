@@ -126,6 +126,11 @@ fn stacks(import: &mut Import<'_>, family: &Family) -> Result<(), Diagnostic> {
             import.note(format!("{key} is above 0: every layer is counted, as in a step that drops none."));
         }
     }
+    let found = task(import, &[Task::Generation, Task::CausalLm, Task::Answer, Task::Sequence, Task::Model])?;
+    // The sizes of the encoder are those of the model, unless it has a decoder alone.
+    let alone = found == Task::CausalLm;
+    let [heads, inner] =
+        if alone { ["decoder_attention_heads", "decoder_ffn_dim"] } else { ["encoder_attention_heads", "encoder_ffn_dim"] };
     let width = import.size("d_model", family.width)?;
     import.set("width", width, "d_model");
     import.set("dropout", import.rate("dropout", 0.1)?, "dropout");
@@ -134,17 +139,27 @@ fn stacks(import: &mut Import<'_>, family: &Family) -> Result<(), Diagnostic> {
     import.flag("scale_embedding", false)?;
     positions(import, family)?;
     import.put("attention.kind", "softmax");
-    import.set("attention.heads", import.size("encoder_attention_heads", family.heads)?, "encoder_attention_heads");
+    import.set("attention.heads", import.size(heads, family.heads)?, heads);
     import.set("attention.dropout", import.rate("attention_dropout", family.attention_dropout)?, "attention_dropout");
     import.implementation()?;
-    import.set("feed_forward.width", import.size("encoder_ffn_dim", family.inner)?, "encoder_ffn_dim");
+    import.set("feed_forward.width", import.size(inner, family.inner)?, inner);
     import.set("feed_forward.activation", import.activation("activation_function", family.activation)?, "activation_function");
     import.set("feed_forward.dropout", import.rate("activation_dropout", 0.0)?, "activation_dropout");
     import.put("norm.kind", "layer");
     import.put("norm.placement", if family.pre_norm { "pre" } else { "post" });
-    import.set("encoder.layers", import.size("encoder_layers", family.layers[0])?, "encoder_layers");
-    decoder(import, family)?;
-    match task(import, &[Task::Generation, Task::Answer, Task::Sequence, Task::Model])? {
+    if alone {
+        import.set("decoder.layers", import.size("decoder_layers", family.layers[1])?, "decoder_layers");
+        import.put("decoder.idle_cross_attention", true);
+    } else {
+        import.set("encoder.layers", import.size("encoder_layers", family.layers[0])?, "encoder_layers");
+        decoder(import, family)?;
+    }
+    match found {
+        Task::CausalLm => {
+            import.put("head.kind", "causal_lm");
+            import.put("head.shifted", false);
+            import.set("head.tied", import.flag("tie_word_embeddings", true)?, "tie_word_embeddings");
+        }
         Task::Generation => {
             import.put("head.kind", "sequence_to_sequence");
             import.set("head.tied", import.flag("tie_word_embeddings", true)?, "tie_word_embeddings");

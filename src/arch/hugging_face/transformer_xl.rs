@@ -59,7 +59,11 @@ pub(super) fn transfo_xl(import: &mut Import<'_>) -> Result<(), Diagnostic> {
 
 /// XLNet (Yang et al. 2019), content stream.
 pub(super) fn xlnet(import: &mut Import<'_>) -> Result<(), Diagnostic> {
-    import.expect("attn_type", "bi")?;
+    let stack = match import.text("attn_type", "bi")?.as_str() {
+        "bi" => "encoder",
+        "uni" => "decoder",
+        _ => return Err(import.wrong("attn_type", "bi, uni")),
+    };
     if import.flag("use_mems_train", false)? {
         import.note("use_mems_train: read as the first segment of a text, which has no memory.");
     }
@@ -77,12 +81,13 @@ pub(super) fn xlnet(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     import.put("feed_forward.dropout", dropout);
     import.put("norm.kind", "layer");
     import.put("norm.placement", "post");
-    import.set("encoder.layers", import.size("n_layer", 24)?, "n_layer");
-    import.put("encoder.output_dropout", dropout);
+    import.set(&format!("{stack}.layers"), import.size("n_layer", 24)?, "n_layer");
+    import.put(&format!("{stack}.output_dropout"), dropout);
     match task(import, &[Task::CausalLm, Task::Sequence, Task::Tokens, Task::Answer, Task::Choice, Task::Model])? {
         Task::CausalLm => {
             // Labels of all positions, none shifted.
-            import.put("head.kind", "masked_lm");
+            import.put("head.kind", if stack == "decoder" { "causal_lm" } else { "masked_lm" });
+            import.put("head.shifted", false);
             import.put("head.transform", false);
             import.put("head.bias", true);
             import.set("head.tied", import.flag("tie_word_embeddings", true)?, "tie_word_embeddings");
