@@ -47,6 +47,8 @@ fn released_models_have_the_parameters_that_their_libraries_count() {
     assert_eq!(parameters(&["switch-base-8"]), 619_339_008);
     assert_eq!(parameters(&["switch-base-128"]), 7_415_217_408);
     assert_eq!(parameters(&["mamba-130m"]), 129_135_360);
+    assert_eq!(parameters(&["nystromformer-512"]), 109_122_240);
+    assert_eq!(parameters(&["yoso-4096"]), 127_449_945);
     assert_eq!(parameters(&["vit-base-16"]), 86_567_656);
     assert_eq!(parameters(&["vit-large-16"]), 304_326_632);
 }

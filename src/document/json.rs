@@ -68,8 +68,9 @@ fn node(lines: &Lines, value: Value<'_>) -> Result<Option<Node>, Diagnostic> {
                 if table.contains(&key) {
                     return Err(Diagnostic::new(&place, &key, "the key again", "each key once"));
                 }
-                if let Some(value) = node(lines, property.value).map_err(|error| error.under(&key))? {
-                    table.insert(&key, Node { origin: place, ..value });
+                match node(lines, property.value).map_err(|error| error.under(&key))? {
+                    Some(value) => table.insert(&key, Node { origin: place, ..value }),
+                    None => table.nulls.push(key),
                 }
             }
             Data::Table(table)

@@ -65,6 +65,8 @@ pub enum Data {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Table {
     pub(super) entries: Vec<(String, Node)>,
+    /// Keys that a JSON document calls null, which are not there.
+    pub(super) nulls: Vec<String>,
 }
 
 /// Tables and arrays may nest this deep; no document needs more, and a deeper one is an attack on the stack.
@@ -166,6 +168,12 @@ impl Table {
         self.entries.iter_mut().find(|(name, _)| name == key).map(|(_, node)| node)
     }
 
+    /// Whether a JSON document says that `key` is null, where that differs from not saying it.
+    #[must_use]
+    pub fn is_null(&self, key: &str) -> bool {
+        self.nulls.iter().any(|name| name == key)
+    }
+
     /// Whether `key` is there.
     #[must_use]
     pub fn contains(&self, key: &str) -> bool {
@@ -223,7 +231,7 @@ impl Lines {
             entries.push((key.span().start, key.into_inner().into_owned(), node));
         }
         entries.sort_by_key(|(start, _, _)| *start);
-        Ok(Table { entries: entries.into_iter().map(|(_, key, node)| (key, node)).collect() })
+        Ok(Table { entries: entries.into_iter().map(|(_, key, node)| (key, node)).collect(), nulls: Vec::new() })
     }
 
     fn node(&self, value: Spanned<DeValue<'_>>) -> Result<Node, Diagnostic> {

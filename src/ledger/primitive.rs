@@ -173,14 +173,11 @@ impl Tape {
     pub fn layer_norm_with(&mut self, input: Tensor, width: f64, vectors: u8) -> Tensor {
         let before = self.current();
         self.component(Component::Norm);
-        let output = self.made_of(&[input], input.elements);
+        let weight = (vectors > 0).then(|| self.parameter(f64::from(vectors) * width));
+        let inputs: Vec<Tensor> = std::iter::once(input).chain(weight).collect();
+        let output = self.made_of(&inputs, input.elements);
         let statistics = self.constant(2.0 * input.elements / width, STATISTIC_BYTES);
-        if vectors == 0 {
-            self.pointwise("layer norm", 5.0, &[input], output, &[input, statistics], COUNTED);
-        } else {
-            let weight = self.parameter(f64::from(vectors) * width);
-            self.pointwise("layer norm", 5.0, &[input, weight], output, &[input, statistics], COUNTED);
-        }
+        self.pointwise("layer norm", 5.0, &inputs, output, &[input, statistics], COUNTED);
         self.component(before);
         output
     }
@@ -221,7 +218,7 @@ impl Tape {
         self.component(Component::Norm);
         let weight = self.parameter(width);
         let weight = if offset { self.pass("rms norm: one plus weight", weight) } else { weight };
-        let output = self.made_of(&[input], input.elements);
+        let output = self.made_of(&[input, weight], input.elements);
         let statistics = self.constant(input.elements / width, STATISTIC_BYTES);
         let normalised = self.made_of(&[input], input.elements);
         self.pointwise("rms norm", 4.0, &[input], normalised, &[input, statistics], COUNTED);

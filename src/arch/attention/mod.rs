@@ -214,6 +214,10 @@ mechanisms! {
     Linear: linear = "linear",
     /// Random features of a softmax kernel (Choromanski et al. 2021).
     Performer: performer = "performer",
+    /// Landmarks and a pseudo-inverse between them (Xiong et al. 2021).
+    Nystrom: nystrom = "nystrom",
+    /// The chance that query and key share a bucket of a hash (Zeng et al. 2021).
+    Yoso: yoso = "yoso",
     /// No attention: a state-space layer whose matrices depend on the position (Gu and Dao 2023).
     Mamba: mamba = "mamba",
 }

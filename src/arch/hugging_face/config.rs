@@ -129,6 +129,11 @@ impl<'a> Import<'a> {
         self.find(key).is_some()
     }
 
+    /// Whether the configuration says that it is null.
+    pub(super) fn is_null(&self, key: &str) -> bool {
+        self.config.as_table().is_some_and(|table| table.is_null(key))
+    }
+
     /// A message about the value of `key`.
     pub(super) fn wrong(&self, key: &str, allowed: impl Into<String>) -> Diagnostic {
         let found = self.find(key).map_or_else(|| "nothing".to_string(), Node::shown);

@@ -15,6 +15,7 @@ mod longformer;
 mod mamba;
 mod mixture;
 mod mobilebert;
+mod nystromformer;
 mod opt;
 mod reformer;
 mod switch_transformers;
@@ -58,6 +59,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("mixtral", mixture::mixtral),
     ("mobilebert", mobilebert::mobilebert),
     ("mt5", t5::mt5),
+    ("nystromformer", nystromformer::nystromformer),
     ("olmo", llama::olmo),
     ("opt", opt::opt),
     ("pegasus", bart::pegasus),
@@ -77,6 +79,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("vit", vit::vit),
     ("xlm-roberta", bert::roberta),
     ("xlnet", transformer_xl::xlnet),
+    ("yoso", nystromformer::yoso),
 ];
 
 /// Turns a `config.json` into a model document.
