@@ -214,6 +214,10 @@ mechanisms! {
     Linear: linear = "linear",
     /// Random features of a softmax kernel (Choromanski et al. 2021).
     Performer: performer = "performer",
+    /// A sequence of fixed length that packs the input and is unpacked by it (Ma et al. 2021).
+    Luna: luna = "luna",
+    /// Trained points that attend to the input before it attends to them (Lee et al. 2019).
+    InducedSet: induced_set = "induced_set",
     /// Landmarks and a pseudo-inverse between them (Xiong et al. 2021).
     Nystrom: nystrom = "nystrom",
     /// The chance that query and key share a bucket of a hash (Zeng et al. 2021).
