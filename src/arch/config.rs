@@ -365,6 +365,8 @@ pub struct Norm {
 pub enum NormKind {
     /// Mean and variance (Ba et al. 2016).
     Layer,
+    /// Mean and variance in separate operations, with a weight alone (Cohere).
+    LayerSeparate,
     /// Root mean square (Zhang and Sennrich 2019).
     Rms,
     /// Mean and variance without a bias, its weight counted from one and applied apart (x-transformers).

@@ -168,6 +168,7 @@ pub(super) fn norm(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tensor 
     let width = x.elements / tape.tokens();
     match norm.kind {
         NormKind::Layer => tape.layer_norm_with(x, width, u8::from(norm.weight) + u8::from(norm.bias)),
+        NormKind::LayerSeparate => tape.separate_layer_norm(x, width),
         NormKind::Rms => tape.rms_norm(x, width),
         NormKind::LayerOffset => tape.layer_norm_offset(x, width),
         NormKind::Affine => tape.affine(x, width),

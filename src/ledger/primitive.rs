@@ -206,6 +206,22 @@ impl Tape {
         output
     }
 
+    /// Layer normalisation in separate operations, with a weight alone: the centred input is made twice, for the variance
+    /// and for the quotient, and both are kept, beside one statistic a row and the normalised input.
+    pub fn separate_layer_norm(&mut self, input: Tensor, width: f64) -> Tensor {
+        let before = self.current();
+        self.component(Component::Norm);
+        let weight = self.parameter(width);
+        let centred = self.pass("layer norm: centre", input);
+        let rows = input.elements / width;
+        let statistics = self.operation("layer norm: variance", 2.0, &[centred], rows, Keeps::OutputAnd(&[centred]));
+        let centred = self.pass("layer norm: centre", input);
+        let normalised = self.multiply("layer norm: normalise", centred, statistics);
+        let output = self.multiply("layer norm: weight", normalised, weight);
+        self.component(before);
+        output
+    }
+
     /// Root-mean-square normalisation in separate operations; keeps its input, one statistic a row and the normalised
     /// input.
     pub fn rms_norm(&mut self, input: Tensor, width: f64) -> Tensor {

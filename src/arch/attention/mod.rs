@@ -134,6 +134,10 @@ macro_rules! mechanisms {
             /// Whether key and value heads are picked out of that matrix's product by their numbers, which copies them (Falcon).
             #[serde(default)]
             pub picked_heads: bool,
+            /// Whether eager attention copies key and value heads for each query head, or multiplies all query heads of a key head
+            /// with it at once (GPT-BigCode).
+            #[serde(default = "yes")]
+            pub repeated_heads: bool,
             /// Whether scores are divided by the square root of the head width (T5: not).
             #[serde(default = "yes")]
             pub scaled: bool,
@@ -263,6 +267,8 @@ pub enum Mask {
     Added,
     /// One byte for each key of each sequence, which backward needs (DistilBERT).
     Kept,
+    /// One byte for each pair of positions of each sequence, made once for all layers (MPT).
+    Square,
     /// Added, and the sum raised to the least number there is: the maximum keeps its input (OPT).
     Floored,
 }

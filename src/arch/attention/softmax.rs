@@ -20,9 +20,16 @@ impl Mechanism for Settings {
         Abilities { causal: true, positions: true, rotary: true, grouped_heads: true, fused_projection: true, fused_kernel: true, cache: true }
     }
 
+    fn shared(&self, tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
+        let (length, pairs) = (context.batch.length, context.batch.sequences * context.batch.length);
+        (context.attention.mask == Mask::Square).then(|| tape.mask(pairs * (length + context.cached)))
+    }
+
     fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
         let [query, key, value] = queries_keys_values(tape, context, inputs);
         let (key, value) = (with_cached(tape, context, key), with_cached(tape, context, value));
+        // Rows of all query heads of a key head are copied to lie side by side.
+        let query = if context.attention.repeated_heads { query } else { tape.pass("copy queries", query) };
         let key = repeat(tape, context, key);
         let value = repeat(tape, context, value);
         core(tape, context, inputs, query, key, value)
@@ -74,6 +81,10 @@ pub(super) fn core(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs, quer
             let mask = tape.mask(context.batch.sequences * keys);
             tape.masked_fill("mask", weights, mask)
         }
+        Mask::Square => match inputs.shared {
+            Some(mask) => tape.masked_fill("mask", weights, mask),
+            None => weights,
+        },
         Mask::Floored => {
             let least = tape.statistics(1.0);
             tape.operation("floor", 1.0, &[weights], weights.elements, Keeps::These(&[weights, least]))
@@ -101,8 +112,8 @@ pub(super) fn repeat(tape: &mut Tape, context: &Context<'_>, x: Tensor) -> Tenso
         return x;
     }
     // One head of one sequence is read where it lies, by all query heads.
-    if attention.groups() == 1 && context.batch.sequences == 1.0 {
-        return tape.view(x, attention.heads as f64);
+    if !attention.repeated_heads || attention.groups() == 1 && context.batch.sequences == 1.0 {
+        return tape.view(x, attention.heads as f64 / attention.groups() as f64);
     }
     tape.expand("repeat heads", x, x.elements * attention.heads as f64 / attention.groups() as f64)
 }

@@ -1,4 +1,5 @@
-//! GPT-2, GPT-Neo, GPT-J and GPT-NeoX (`modeling_gpt2.py`, `modeling_gpt_neo.py`, `modeling_gptj.py`, `modeling_gpt_neox.py`).
+//! GPT, GPT-2, GPT-BigCode, GPT-J, CodeGen, GPT-Neo and GPT-NeoX (`modeling_openai.py`, `modeling_gpt2.py`,
+//! `modeling_gpt_bigcode.py`, `modeling_gptj.py`, `modeling_codegen.py`, `modeling_gpt_neo.py`, `modeling_gpt_neox.py`).
 
 use super::config::Import;
 use super::decoder::{Heads, head, named, refuse, token_dropout};
@@ -35,6 +36,46 @@ fn body(import: &mut Import<'_>, defaults: &Defaults) -> Result<(), Diagnostic> 
     import.put("norm.kind", "layer");
     import.put("norm.placement", "pre");
     Ok(())
+}
+
+/// GPT (Radford et al. 2018): norms behind the sub-layers. Its "gelu" is what others call `gelu_new`.
+pub(super) fn openai_gpt(import: &mut Import<'_>) -> Result<(), Diagnostic> {
+    body(import, &Defaults { vocabulary: 40_478, positions: 512, width: 768, layers: 12, heads: 12, dropout: 0.1 })?;
+    let activation = match import.text("afn", "gelu")?.as_str() {
+        "gelu" => "gelu_new",
+        "relu" => "relu",
+        "silu" | "swish" => "silu",
+        _ => return Err(import.wrong("afn", "gelu, relu, silu, swish")),
+    };
+    import.put("embedding.positions.kind", "learned");
+    import.put("attention.fused_projection", true);
+    import.put("attention.scale", "scores");
+    import.set("feed_forward.activation", activation, "afn");
+    import.put("norm.placement", "post");
+    head(import, &Heads { token_dropout: 0.1, bias: false, tied: true })
+}
+
+/// GPT-BigCode (Ben Allal et al. 2023): one key and value head, which all query heads meet in one product.
+pub(super) fn gpt_bigcode(import: &mut Import<'_>) -> Result<(), Diagnostic> {
+    refuse(import, "add_cross_attention", false, false)?;
+    body(import, &Defaults { vocabulary: 50_257, positions: 1024, width: 768, layers: 12, heads: 12, dropout: 0.1 })?;
+    import.put("embedding.positions.kind", "learned");
+    import.put("embedding.positions.ids", "shared");
+    import.put("attention.fused_projection", true);
+    if import.flag("multi_query", true)? {
+        import.put("attention.key_value_heads", 1_u64);
+        import.put("attention.repeated_heads", false);
+    }
+    import.put("attention.scale", "scores");
+    import.set("attention.scaled", import.flag("scale_attn_weights", true)?, "scale_attn_weights");
+    import.set("feed_forward.activation", import.activation("activation_function", "gelu_pytorch_tanh")?, "activation_function");
+    head(import, &Heads { token_dropout: token_dropout(import, None)?, bias: false, tied: true })
+}
+
+/// CodeGen (Nijkamp et al. 2022): GPT-J whose queries, keys and values come from one matrix in four parts, so that all
+/// three are copied and sizes are those of three matrices.
+pub(super) fn codegen(import: &mut Import<'_>) -> Result<(), Diagnostic> {
+    gptj(import)
 }
 
 /// GPT-2 (Radford et al. 2019).

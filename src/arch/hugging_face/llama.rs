@@ -1,6 +1,6 @@
 //! Llama and the decoders that are built like it (`modeling_llama.py`, `modeling_mistral.py`, `modeling_qwen2.py`,
 //! `modeling_gemma.py`, `modeling_gemma2.py`, `modeling_phi.py`, `modeling_phi3.py`, `modeling_starcoder2.py`,
-//! `modeling_olmo.py`, `modeling_stablelm.py`). A sliding window of these is a mask: eager attention computes all scores.
+//! `modeling_olmo.py`, `modeling_stablelm.py`, `modeling_cohere.py`). A sliding window of these is a mask: eager attention computes all scores.
 //! Scaled rotary positions turn by other angles and compute the same.
 
 use super::config::Import;
@@ -187,6 +187,18 @@ pub(super) fn starcoder2(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     import.put("feed_forward.kind", "plain");
     import.set("feed_forward.bias", import.flag("use_bias", true)?, "use_bias");
     import.put("norm.kind", "layer");
+    heads(import, true)
+}
+
+/// Cohere's Command R (2024): sub-layers side by side behind one norm, logits times a number.
+pub(super) fn cohere(import: &mut Import<'_>) -> Result<(), Diagnostic> {
+    refuse(import, "use_qk_norm", false, false)?;
+    let defaults =
+        Defaults { vocabulary: 256_000, width: 8192, inner: 22_528, layers: 40, heads: 64, positions: 8192, tables: "computed", ..LLAMA };
+    body(import, &defaults)?;
+    import.put("norm.kind", "layer_separate");
+    import.put("norm.placement", "parallel_shared");
+    import.put("head.scaled", true);
     heads(import, true)
 }
 

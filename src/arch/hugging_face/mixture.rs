@@ -1,4 +1,4 @@
-//! Decoders with mixtures of experts (`modeling_mixtral.py`, `modeling_qwen2_moe.py`).
+//! Decoders with mixtures of experts (`modeling_mixtral.py`, `modeling_qwen2_moe.py`, `modeling_dbrx.py`).
 
 use super::config::Import;
 use super::llama::{Defaults, body, heads};
@@ -35,6 +35,44 @@ pub(super) fn mixtral(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     mixture(import, "num_local_experts", 8, 2)?;
     import.put("feed_forward.mixture.normalised", true);
     import.set("feed_forward.mixture.jitter", import.rate("router_jitter_noise", 0.0)?, "router_jitter_noise");
+    heads(import, false)
+}
+
+/// DBRX (Mosaic Research 2024): queries, keys and values from one matrix, cut at a limit; norms without a bias.
+pub(super) fn dbrx(import: &mut Import<'_>) -> Result<(), Diagnostic> {
+    let (width, number) = (import.size("d_model", 2048)?, import.size("n_heads", 16)?);
+    import.set("width", width, "d_model");
+    import.set("dropout", import.rate("resid_pdrop", 0.0)?, "resid_pdrop");
+    import.set("embedding.dropout", import.rate("emb_pdrop", 0.0)?, "emb_pdrop");
+    import.set("embedding.vocabulary", import.size("vocab_size", 32_000)?, "vocab_size");
+    import.put("embedding.positions.kind", "rotary");
+    import.put("embedding.positions.tables", "computed");
+    import.set("embedding.positions.length", import.size("max_seq_len", 2048)?, "max_seq_len");
+    import.set("decoder.layers", import.size("n_layers", 24)?, "n_layers");
+    import.put("attention.kind", "softmax");
+    import.set("attention.heads", number, "n_heads");
+    import.set("attention.key_value_heads", import.size("attn_config.kv_n_heads", 1)?, "attn_config.kv_n_heads");
+    import.set("attention.dropout", import.rate("attn_config.attn_pdrop", 0.0)?, "attn_config.attn_pdrop");
+    import.put("attention.bias", false);
+    import.put("attention.fused_projection", true);
+    import.set("attention.clip", import.says("attn_config.clip_qkv"), "attn_config.clip_qkv");
+    import.implementation()?;
+    let key = "ffn_config.ffn_hidden_size";
+    import.set("feed_forward.width", import.size(key, 3584)?, key);
+    import.set("feed_forward.activation", import.activation("ffn_config.ffn_act_fn.name", "silu")?, "ffn_config.ffn_act_fn.name");
+    import.put("feed_forward.bias", false);
+    import.put("feed_forward.kind", "mixture");
+    let key = "ffn_config.moe_num_experts";
+    import.set("feed_forward.mixture.experts", import.size(key, 4)?, key);
+    let key = "ffn_config.moe_top_k";
+    import.set("feed_forward.mixture.top_k", import.size(key, 1)?, key);
+    import.put("feed_forward.mixture.gated", true);
+    import.put("feed_forward.mixture.normalised", true);
+    import.set("feed_forward.mixture.jitter", import.rate("ffn_config.moe_jitter_eps", 0.0)?, "ffn_config.moe_jitter_eps");
+    import.set("feed_forward.mixture.auxiliary_loss", import.flag("output_router_logits", false)?, "output_router_logits");
+    import.put("norm.kind", "layer");
+    import.put("norm.bias", false);
+    import.put("norm.placement", "pre");
     heads(import, false)
 }
 

@@ -1,4 +1,4 @@
-//! OPT, BLOOM and Falcon (`modeling_opt.py`, `modeling_bloom.py`, `modeling_falcon.py`).
+//! OPT, BLOOM, MPT and Falcon (`modeling_opt.py`, `modeling_bloom.py`, `modeling_mpt.py`, `modeling_falcon.py`).
 
 use super::config::Import;
 use super::decoder::{Heads, head, named, refuse, token_dropout};
@@ -69,6 +69,32 @@ pub(super) fn bloom(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     import.put("norm.kind", "layer");
     import.put("norm.placement", "pre");
     head(import, &Heads { token_dropout: token_dropout(import, Some(0.0))?, bias: false, tied: true })
+}
+
+/// MPT (MosaicML 2023): distances as a linear bias, no bias elsewhere, one rate of dropout.
+pub(super) fn mpt(import: &mut Import<'_>) -> Result<(), Diagnostic> {
+    let width = import.size("d_model", 2048)?;
+    import.set("width", width, "d_model");
+    import.set("dropout", import.rate("attn_config.attn_pdrop", 0.0)?, "attn_config.attn_pdrop");
+    import.set("embedding.vocabulary", import.size("vocab_size", 50_368)?, "vocab_size");
+    import.put("embedding.dropout", 0.0);
+    import.put("embedding.positions.kind", "alibi");
+    import.set("embedding.positions.length", import.size("max_seq_len", 2048)?, "max_seq_len");
+    import.set("decoder.layers", import.size("n_layers", 24)?, "n_layers");
+    import.put("attention.kind", "softmax");
+    import.set("attention.heads", import.size("n_heads", 16)?, "n_heads");
+    import.put("attention.bias", false);
+    import.put("attention.fused_projection", true);
+    import.put("attention.mask", "square");
+    import.set("attention.clip", import.says("attn_config.clip_qkv"), "attn_config.clip_qkv");
+    import.implementation()?;
+    import.set("feed_forward.width", 4 * width, "d_model");
+    import.put("feed_forward.activation", "gelu");
+    import.put("feed_forward.bias", false);
+    import.put("norm.kind", "layer");
+    import.put("norm.bias", false);
+    import.put("norm.placement", "pre");
+    head(import, &Heads { token_dropout: token_dropout(import, None)?, bias: false, tied: true })
 }
 
 /// Falcon (Almazrouei et al. 2023): one key and value head, or a few; sub-layers side by side behind one norm, or two.
