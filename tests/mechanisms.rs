@@ -182,6 +182,18 @@ fn the_products_that_mix_positions_grow_as_published() {
     }
 }
 
+#[test]
+fn attention_to_a_part_says_where_it_saves_nothing() {
+    let said = |settings: &str, length| model(settings).unwrap().notes_at(length).join("\n");
+    let longformer = said("use = \"longformer-base\"", 512);
+    assert!(longformer.contains("takes 1.02 times the products") && longformer.contains("keeps 1.17 times the bytes"), "{longformer}");
+    assert_eq!(said("use = \"longformer-base\"", 4096), "");
+    assert!(said("use = \"longformer-base\"", 4000).contains("fills up 4000 positions to 4096"));
+    assert!(said("use = \"bigbird-base\"", 704).contains("full attention up to 704 positions"));
+    assert!(said("use = \"bert-base-local\"", 128).contains("local attention this model takes"));
+    assert_eq!(said("use = \"bert-base-local\"", 4096), "");
+}
+
 /// The same trials in every run: a failure is a failure for everybody.
 fn configuration() -> ProptestConfig {
     ProptestConfig { cases: 200, failure_persistence: None, rng_seed: RngSeed::Fixed(20_200_608), ..ProptestConfig::default() }

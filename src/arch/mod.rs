@@ -82,7 +82,30 @@ impl Model {
                 out.push(note);
             }
         }
+        out.extend(self.beside_full_attention(length));
         out
+    }
+
+    /// What attention to a part of the pairs does not save at a length, beside the same model with full attention.
+    fn beside_full_attention(&self, length: u64) -> Option<String> {
+        let mut full = self.clone();
+        let stacks = [&mut full.encoder, &mut full.decoder].into_iter().flatten();
+        let groups = stacks.flat_map(|stack| &mut stack.groups).map(|group| &mut group.attention);
+        let words: Vec<&str> = std::iter::once(&mut full.attention).chain(groups).filter_map(Attention::complete).collect();
+        let word = words.first()?;
+        let batch = Batch { sequences: 1.0, length: length as f64, element_bytes: 4.0 };
+        let [ours, theirs] = [self, &full].map(|model| model.ledger(batch).ok());
+        let (ours, theirs) = (ours?, theirs?);
+        let traffic = |ledger: &Ledger| ledger.forward().bytes() + ledger.backward().bytes();
+        let ratios = [
+            ("takes {} the products", ours.forward().matmul_flops / theirs.forward().matmul_flops),
+            ("moves {} the bytes", traffic(&ours) / traffic(&theirs)),
+            ("keeps {} the bytes", ours.kept_bytes() / theirs.kept_bytes()),
+        ];
+        let wasted = ratios.into_iter().filter(|(_, ratio)| *ratio >= 1.0);
+        let parts: Vec<String> = wasted.map(|(text, ratio)| text.replace("{}", &format!("{ratio:.2} times"))).collect();
+        (!parts.is_empty())
+            .then(|| format!("with {word} attention this model {} of full attention at {length} positions", parts.join(", ")))
     }
 
     /// The groups of equal layers of a stack, in the order they run: their number, attention and position-wise network.

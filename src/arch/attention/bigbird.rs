@@ -67,9 +67,13 @@ impl Mechanism for Settings {
         if self.padding == Padding::Multiple && length > self.full() { self.padding.length(length, self.block) } else { length }
     }
 
+    fn partial(&self) -> bool {
+        true
+    }
+
     fn note(&self, length: u64) -> Option<String> {
         let full = self.full();
-        (length <= full).then(|| format!("BigBird saves nothing at {length} positions: up to {full} it computes full attention"))
+        (length <= full).then(|| format!("BigBird computes full attention up to {full} positions"))
     }
 
     /// Which positions are not padding, for all layers.

@@ -61,9 +61,8 @@ impl Mechanism for Settings {
         check_size("local.look_forward", self.look_forward.unwrap_or_default().saturating_add(1))
     }
 
-    fn note(&self, length: u64) -> Option<String> {
-        let seen = self.window.saturating_mul(self.seen(false));
-        (seen >= length).then(|| format!("local attention saves nothing at {length} positions: each sees {seen}"))
+    fn partial(&self) -> bool {
+        true
     }
 
     fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {

@@ -72,17 +72,16 @@ impl Mechanism for Settings {
         if self.computes == LongformerComputes::Chunks { length.next_multiple_of(self.window) } else { length }
     }
 
+    fn partial(&self) -> bool {
+        true
+    }
+
     fn note(&self, length: u64) -> Option<String> {
-        if self.computes == LongformerComputes::Square {
-            return Some(format!("Longformer saves nothing at {length} positions: all pairs are computed and masked"));
+        let padded = self.padded_length(length);
+        match self.computes {
+            LongformerComputes::Square => Some("Longformer computes all pairs twice and masks them".to_string()),
+            _ => (padded > length).then(|| format!("Longformer fills up {length} positions to {padded}")),
         }
-        let (window, padded) = (self.window, self.padded_length(length));
-        // A query's share of the scores and values that are computed: of chunks, 4 v and 3 v of two times n.
-        let wasted = self.computes == LongformerComputes::Chunks && 7 * window * padded >= 8 * length * length;
-        (window >= length || wasted).then(|| {
-            let padded = if padded > length { format!(", padded to {padded}") } else { String::new() };
-            format!("Longformer saves nothing at {length} positions{padded}: its window holds {window}")
-        })
     }
 
     /// Which positions are padding, for all layers.

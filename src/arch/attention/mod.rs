@@ -38,6 +38,11 @@ pub(super) trait Mechanism: Debug {
         vec![(model.width, heads * head_width)]
     }
 
+    /// Whether it looks at a part of the pairs of positions to save what full attention takes.
+    fn partial(&self) -> bool {
+        false
+    }
+
     /// What a reader should know of it at a length.
     fn note(&self, _length: u64) -> Option<String> {
         None
@@ -304,6 +309,15 @@ pub(super) struct Beside {
 }
 
 impl Attention {
+    /// Looks at all pairs from here on, if it looked at a part of them; returns the word for what it was.
+    pub(super) fn complete(&mut self) -> Option<&'static str> {
+        let partial = self.mechanism().is_some_and(Mechanism::partial);
+        partial.then(|| {
+            self.softmax = Some(softmax::Settings::default());
+            std::mem::replace(&mut self.kind, AttentionKind::Softmax).word()
+        })
+    }
+
     /// Width of a head.
     pub(super) fn head_width(&self, width: u64) -> u64 {
         self.head_width.unwrap_or(width / self.heads)

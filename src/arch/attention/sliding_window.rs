@@ -48,9 +48,8 @@ impl Mechanism for Settings {
         check_size("sliding_window.window", self.window)
     }
 
-    fn note(&self, length: u64) -> Option<String> {
-        let window = self.window;
-        (window >= length).then(|| format!("sliding-window attention saves nothing at {length} positions: its window holds {window}"))
+    fn partial(&self) -> bool {
+        true
     }
 
     fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {

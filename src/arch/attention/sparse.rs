@@ -138,12 +138,12 @@ impl Mechanism for Settings {
         }
     }
 
-    fn note(&self, length: u64) -> Option<String> {
-        if self.computes == SparseComputes::Square {
-            return Some(format!("sparse attention saves nothing at {length} positions: all pairs are computed and masked"));
-        }
-        let whole = self.block.is_some_and(|block| block >= length);
-        whole.then(|| format!("sparse attention saves no more than a causal mask at {length} positions: one block holds them"))
+    fn partial(&self) -> bool {
+        true
+    }
+
+    fn note(&self, _length: u64) -> Option<String> {
+        (self.computes == SparseComputes::Square).then(|| "sparse attention computes all pairs and masks them".to_string())
     }
 
     fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
