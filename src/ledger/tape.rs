@@ -365,7 +365,9 @@ impl Tape {
     pub(super) fn record(&mut self, draft: Draft<'_>) {
         let bytes = |tensor: &Tensor| {
             let record = &self.ledger.tensors[tensor.id];
-            record.bytes * record.parameter.map_or(1.0, |parameter| parameter.read)
+            // Of a view, only what is in it moves.
+            let share = if record.elements > 0.0 { tensor.elements / record.elements } else { 1.0 };
+            record.bytes * share * record.parameter.map_or(1.0, |parameter| parameter.read)
         };
         let inputs: Vec<Input> =
             draft.inputs.iter().map(|t| Input { id: t.id, elements: t.elements, bytes: bytes(t), gradient: t.gradient }).collect();
