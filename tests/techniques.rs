@@ -98,10 +98,36 @@ fn adapters_alone_have_gradients_and_frozen_products_no_weight_gradient() {
     let quantised = of("linear = { adapter = { rank = 8 }, quantised = { format = \"nf4\" } }");
     assert_eq!(forward_and_backward(&quantised), forward_and_backward(&adapted));
     assert_eq!(quantised.kept_bytes(), adapted.kept_bytes(), "the copy in the step's precision is made again, not kept");
-    // The layers and the transform of the head, 2 bytes to 4.127 bits.
-    let frozen = 84_934_656.0 + 768.0 * 768.0;
+    // The layers, 2 bytes to 4.127 bits.
+    let frozen = 84_934_656.0;
     let saved = adapted.parameter_bytes() - quantised.parameter_bytes();
     assert!((saved - frozen * (2.0 - 4.127 / 8.0)).abs() < 1e4, "{saved}");
+}
+
+#[test]
+fn a_configuration_with_quantised_weights_is_read() {
+    let place = Workplace::new();
+    let inspect = |quantisation: &str| {
+        let config = format!("{{\"model_type\": \"bert\", \"architectures\": [\"BertForMaskedLM\"]{quantisation}}}");
+        place.write("config.json", config);
+        place.run(&["inspect", "./config.json", "--precision", "fp16", "--format", "json"])
+    };
+    let parameters = |quantisation: &str| {
+        let value: Value = serde_json::from_slice(&inspect(quantisation).stdout).unwrap();
+        value["inference"]["held_bytes"].as_f64().unwrap()
+    };
+    let whole = parameters("");
+    for (quantisation, bits) in [
+        ("{\"load_in_8bit\": true}", 8.0 + 32.0 / 768.0),
+        ("{\"load_in_4bit\": true}", 4.5),
+        ("{\"load_in_4bit\": true, \"bnb_4bit_quant_type\": \"nf4\", \"bnb_4bit_use_double_quant\": true}", 4.127),
+    ] {
+        let held = parameters(&format!(", \"quantization_config\": {quantisation}"));
+        let expected = whole - 84_934_656.0 * (2.0 - bits / 8.0);
+        assert!((held - expected).abs() < 2e-3 * expected, "{quantisation}: {held} for {expected}");
+    }
+    let refused = inspect(", \"quantization_config\": {\"quant_method\": \"gptq\", \"bits\": 4}");
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("quantization_config.quant_method"));
 }
 
 #[test]

@@ -427,7 +427,7 @@ pub struct Linear {
     #[serde(default)]
     pub products: Option<Products>,
     /// Adapters beside frozen layers (LoRA).
-    #[serde(default)]
+    #[serde(default, alias = "lora")]
     pub adapter: Option<Adapter>,
 }
 

@@ -109,15 +109,7 @@ impl<'a> Import<'a> {
         if self.says("architectures") && self.words("architectures", &[]).is_err() {
             return Err(self.wrong("architectures", "a list of class names"));
         }
-        match self.config.find("quantization_config") {
-            Some(found) => Err(Diagnostic::new(
-                &found.origin,
-                "quantization_config",
-                found.shown(),
-                "a configuration without it; say linear.quantisation in an overlay instead",
-            )),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn find(&self, key: &str) -> Option<&'a Node> {
@@ -275,6 +267,12 @@ impl<'a> Import<'a> {
         });
         let model = std::mem::replace(&mut self.model, Node { data: Data::Boolean(false), origin });
         self.model = overlay::overlay(model, node);
+    }
+
+    /// A word, or `default` where it is not said.
+    pub(super) fn word(&self, key: &str, default: &str) -> Result<String, Diagnostic> {
+        let Some(node) = self.find(key) else { return Ok(default.to_string()) };
+        node.as_str().map(str::to_string).ok_or_else(|| self.wrong(key, "a word"))
     }
 
     /// A list of whole numbers as a document has it.

@@ -17,6 +17,7 @@ mod mixture;
 mod mobilebert;
 mod nystromformer;
 mod opt;
+mod quantisation;
 mod reformer;
 mod switch_transformers;
 mod t5;
@@ -108,5 +109,6 @@ pub fn import(config: &Node) -> Result<Node, Diagnostic> {
     let mut import = Import::new(config, name);
     import.refuse_unmodelled()?;
     family(&mut import)?;
+    quantisation::quantisation(&mut import)?;
     Ok(import.finish())
 }

@@ -18,7 +18,7 @@ pub(super) struct Values {
 pub(super) fn product(tape: &mut Tape, context: &Context<'_>, layer: &Layer, rows: f64, columns: f64, x: Tensor) -> Tensor {
     let linear = &context.model.linear;
     let quantised = linear.quantised.as_ref().filter(|kind| kind.touches(layer));
-    let bytes = quantised.map(|kind| kind.format.bytes(rows));
+    let bytes = quantised.map(|kind| kind.bytes(rows));
     let whole = Held { rows, columns, share: 1.0, density: 1.0, index_bits: 0.0, bytes };
     let fixed = tape.is_inference() || bytes.is_some() || linear.adapter.is_some();
     if let Some(blocks) = linear.blocks.as_ref().filter(|kind| kind.touches(layer)) {
