@@ -115,9 +115,9 @@ impl Mechanism for Settings {
         let key = project(tape, context, "key projection", heads, x);
         let value = project(tape, context, "value projection", heads, x);
         let logits = match self.sort_net {
-            SortNet::HiddenStates => self.from_hidden_states(tape, context, blocks, x),
-            SortNet::Keys => self.from_keys(tape, context, blocks, key),
-            SortNet::Means => from_means(tape, blocks, query, key),
+            SortNet::HiddenStates => self.sort_hidden_states(tape, context, blocks, x),
+            SortNet::Keys => self.sort_keys(tape, context, blocks, key),
+            SortNet::Means => sort_means(tape, blocks, query, key),
         };
         let order = self.order(tape, logits, blocks, inputs.causal);
         let [sorted_key, sorted_value] = [key, value].map(|x| self.sort(tape, context, blocks, order, x));
@@ -167,7 +167,7 @@ impl Blocks {
 }
 
 impl Settings {
-    fn from_hidden_states(&self, tape: &mut Tape, context: &Context<'_>, blocks: Blocks, x: Tensor) -> Tensor {
+    fn sort_hidden_states(&self, tape: &mut Tape, context: &Context<'_>, blocks: Blocks, x: Tensor) -> Tensor {
         let (width, heads) = (context.model.width as f64, context.attention.heads as f64);
         let rows = context.batch.sequences * blocks.count;
         let most = self.most(context.model).unwrap_or_default() as f64;
@@ -178,7 +178,7 @@ impl Settings {
         self.columns(tape, logits, blocks, most)
     }
 
-    fn from_keys(&self, tape: &mut Tape, context: &Context<'_>, blocks: Blocks, key: Tensor) -> Tensor {
+    fn sort_keys(&self, tape: &mut Tape, context: &Context<'_>, blocks: Blocks, key: Tensor) -> Tensor {
         let most = self.most(context.model).unwrap_or_default() as f64;
         let rows = blocks.rows * blocks.count;
         let sums = tape.operation("sums of blocks", blocks.length, &[key], rows * blocks.head_width, Keeps::Nothing);
@@ -225,7 +225,7 @@ impl Settings {
 }
 
 /// Logits of the products of mean queries and keys.
-fn from_means(tape: &mut Tape, blocks: Blocks, query: Tensor, key: Tensor) -> Tensor {
+fn sort_means(tape: &mut Tape, blocks: Blocks, query: Tensor, key: Tensor) -> Tensor {
     let elements = blocks.rows * blocks.count * blocks.head_width;
     let [query, key] = [query, key].map(|x| tape.operation("means of blocks", blocks.length, &[x], elements, Keeps::Nothing));
     let shape = Shape { batch: blocks.rows, m: blocks.count, n: blocks.count, k: blocks.head_width };
