@@ -80,3 +80,25 @@ fn inducing_points_attend_and_are_attended_to() {
     let network = 2.0 * WIDTH * 1024.0 + 1024.0 + WIDTH;
     assert_eq!(more_parameters(&model), LAYERS * (4.0 * WIDTH * WIDTH + 16.0 * WIDTH + 4.0 * WIDTH + network));
 }
+
+#[test]
+fn latents_attend_once_and_layers_do_not_see_the_length() {
+    let of = |length| {
+        let model = subject("encoder.latents.count = 32");
+        let ledger = ledger(&model, 1, length);
+        let attention = ledger.ops().iter().filter(|op| op.component == Component::Attention);
+        attention.map(|op| op.forward.matmul_flops * op.times).sum::<f64>()
+    };
+    let m = 32.0;
+    let layers = LAYERS * (8.0 * m * WIDTH * WIDTH + 4.0 * m * m * WIDTH);
+    for length in [512, 4096] {
+        let n = length as f64;
+        assert_eq!(of(length), 4.0 * n * WIDTH * WIDTH + 4.0 * m * WIDTH * WIDTH + 4.0 * n * m * WIDTH + layers);
+    }
+}
+
+#[test]
+fn latents_have_no_position_to_predict() {
+    let error = model("use = \"bert-base\"\nencoder.latents.count = 32").unwrap_err().to_string();
+    assert!(error.contains("head.kind") && error.contains("classification, pooler or none"), "{error}");
+}

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::attention::Attention;
 use super::bottleneck::Bottleneck;
 use super::feed_forward::FeedForward;
+use super::latents::Latents;
 use super::linear::LinearKind;
 use super::linear::settings::{Adapter, Blocks, NOfM, Products, Quantised, Unstructured};
 use super::prune::Prune;
@@ -305,6 +306,9 @@ pub struct Stack {
     /// What becomes of the two streams of reversible layers at the end: concatenated or averaged.
     #[serde(default)]
     pub streams: Streams,
+    /// Trained rows that attend to the input of an encoder and take its place (Perceiver).
+    #[serde(default)]
+    pub latents: Option<Latents>,
     /// Dropout rate of what leaves the stack, after its last norm if there is one.
     #[serde(default)]
     pub output_dropout: Ratio,

@@ -11,6 +11,7 @@ mod embedding;
 mod feed_forward;
 mod head;
 pub mod hugging_face;
+mod latents;
 mod linear;
 mod prune;
 mod stack;
@@ -209,7 +210,9 @@ impl Model {
     fn write_on(&self, tape: &mut Tape, batch: Batch, cached: f64) -> Result<(), Problem> {
         let class = self.class_positions();
         let whole = Batch { length: batch.length + class, ..batch };
-        let batch = Batch { length: self.padded_length(whole.length), ..batch };
+        let latents = self.encoder.as_ref().and_then(|encoder| encoder.latents);
+        let length = if latents.is_some() { whole.length } else { self.padded_length(whole.length) };
+        let batch = Batch { length, ..batch };
         let padding = batch.length - whole.length;
         let ids = embedding::input(tape, self, Batch { length: batch.length - class, ..batch });
         tape.set_tokens(batch.sequences * batch.length);
@@ -219,6 +222,9 @@ impl Model {
         let mut encoded: Option<Tensor> = None;
         if let Some(encoder) = &self.encoder {
             let x = embedding::write(tape, &context, table, ids);
+            let x = latents.map_or(x, |latents| latents::write(tape, &context, latents, x));
+            let length = latents.map_or(batch.length, |latents| latents.count as f64);
+            let context = Context { batch: Batch { length, ..batch }, ..context };
             encoded = Some(stack::write(tape, &context, encoder, x, None, positions, false));
         }
         let (hidden, causal) = match &self.decoder {
@@ -232,6 +238,7 @@ impl Model {
                 None => return Err(Problem::new("encoder", "neither encoder nor decoder", "at least one of them")),
             },
         };
+        let whole = Batch { length: latents.map_or(whole.length, |latents| latents.count as f64), ..whole };
         tape.set_tokens(whole.sequences * whole.length);
         head::write(tape, &Context { batch: whole, ..context }, hidden, table, causal && encoded.is_none() && self.head.shifted);
         Ok(())

@@ -134,7 +134,7 @@ fn side_by_side(placement: NormPlacement) -> Option<bool> {
 }
 
 /// A sub-layer with its residual: post, norm(x + f(x)); pre, x + f(norm(x)); sandwich, x + norm(f(norm(x))).
-fn sub_layer(
+pub(super) fn sub_layer(
     tape: &mut Tape,
     context: &Context<'_>,
     component: Component,

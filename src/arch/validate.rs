@@ -24,6 +24,7 @@ impl Model {
         self.check_layers()?;
         self.check_linear()?;
         self.check_bottleneck()?;
+        self.check_latents()?;
         self.check_head()
     }
 
@@ -362,6 +363,35 @@ impl Model {
         }
         if self.embedding.trigrams && self.embedding.projection != Projection::Tokens {
             return Err(Problem::new("embedding.trigrams", "true", "false, or projection = \"tokens\""));
+        }
+        Ok(())
+    }
+
+    /// Checks rows that take the place of the input.
+    fn check_latents(&self) -> Result<(), Problem> {
+        let found = "latents";
+        if self.decoder.as_ref().is_some_and(|stack| stack.latents.is_some()) {
+            return Err(Problem::new("decoder.latents", found, "latents in an encoder: they hide no later positions"));
+        }
+        let Some(latents) = self.encoder.as_ref().and_then(|stack| stack.latents) else { return Ok(()) };
+        check_size("encoder.latents.count", latents.count)?;
+        if self.decoder.is_some() {
+            return Err(Problem::new("encoder.latents", "latents before a decoder", "an encoder alone"));
+        }
+        if !matches!(self.head.kind, HeadKind::Classification | HeadKind::Pooler | HeadKind::None) {
+            return Err(Problem::new("head.kind", "a head for every position with encoder.latents", "classification, pooler or none"));
+        }
+        if matches!(self.embedding.positions.kind, PositionKind::Rotary | PositionKind::RelativeBias) {
+            let allowed = "learned, axial, sinusoidal or none with encoder.latents: layers see latents, which have no positions";
+            return Err(Problem::new("embedding.positions.kind", "positions inside the attention", allowed));
+        }
+        let padded = self.padded_length(latents.count as f64);
+        if padded != latents.count as f64 || self.bottleneck.is_some() {
+            return Err(Problem::new(
+                "encoder.latents.count",
+                latents.count.to_string(),
+                format!("{padded}, and no bottleneck: whole blocks of the attention"),
+            ));
         }
         Ok(())
     }
