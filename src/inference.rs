@@ -115,10 +115,10 @@ impl Inference {
             work,
             memory: Memory {
                 parameters: Bytes::new(ledger.parameter_bytes()),
-                gradients: Bytes::new(0.0),
-                optimizer: Bytes::new(0.0),
                 activations: Bytes::new(ledger.working_bytes() + cache),
+                ..Memory::default()
             },
+            device: ledger.clone(),
             ledger,
         })
     }

@@ -18,8 +18,10 @@ pub struct StepWork {
     traffic: f64,
     /// Bytes that the optimizer reads and writes.
     pub optimizer: Bytes,
-    /// Bytes of gradients to be summed over accelerators.
-    pub gradients: Bytes,
+    /// What the accelerators exchange.
+    pub collectives: Vec<Collective>,
+    /// Time that a stage of a pipeline waits for the others, over the time of its kernels.
+    pub bubble: f64,
     /// Layers run, times micro-batches: the host launches them one by one.
     pub layer_runs: f64,
 }
@@ -61,7 +63,14 @@ impl StepWork {
     pub fn join(&mut self, other: &Self) {
         self.rows.extend_from_slice(&other.rows);
         self.optimizer = self.optimizer + other.optimizer;
-        self.gradients = self.gradients + other.gradients;
+        for theirs in &other.collectives {
+            let alike = |ours: &&mut Collective| ours.name == theirs.name && ours.times == theirs.times && ours.devices == theirs.devices;
+            match self.collectives.iter_mut().find(alike) {
+                // What both exchange at once is one message.
+                Some(ours) => ours.message += theirs.message,
+                None => self.collectives.push(*theirs),
+            }
+        }
         self.layer_runs += other.layer_runs;
         self.sum();
     }
@@ -110,6 +119,55 @@ impl StepWork {
     }
 }
 
+/// How accelerators exchange a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CollectiveKind {
+    /// All end with the sum of what each has.
+    AllReduce,
+    /// Each ends with a share of that sum.
+    ReduceScatter,
+    /// All end with the shares of each.
+    AllGather,
+    /// Each sends every other a part of what it has.
+    AllToAll,
+    /// One sends, another receives.
+    SendReceive,
+}
+
+impl CollectiveKind {
+    /// The word in outputs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::AllReduce => "all_reduce",
+            Self::ReduceScatter => "reduce_scatter",
+            Self::AllGather => "all_gather",
+            Self::AllToAll => "all_to_all",
+            Self::SendReceive => "send_receive",
+        }
+    }
+}
+
+/// A message that accelerators exchange.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Collective {
+    /// Why.
+    pub name: &'static str,
+    /// How.
+    pub kind: CollectiveKind,
+    /// Bytes of the whole tensor.
+    pub message: f64,
+    /// How often in a step.
+    pub times: f64,
+    /// Accelerators that take part.
+    pub devices: f64,
+    /// Accelerators that stand between the first and the last of them, themselves with them: no more than a node has, and the
+    /// message stays inside it.
+    pub reach: f64,
+    /// Whether work goes on meanwhile, so that the overlap hides a part of it.
+    pub hidden: bool,
+}
+
 /// What a device and its framework achieve.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rates {
@@ -127,16 +185,18 @@ pub struct Rates {
     pub host_floor: f64,
     /// Time of a step that no kernel explains, s: input, dispatch, the framework's own work between steps.
     pub step_overhead: f64,
-    /// Achieved bandwidth of the narrowest link of the ring at large messages, B/s.
+    /// Achieved bandwidth of the narrowest link of a ring through all accelerators at large messages, B/s.
     pub link: f64,
+    /// The same of a ring inside a node.
+    pub inner_link: f64,
     /// Message that reaches half of it, bytes.
     pub half_message: f64,
-    /// Time of a hop, s.
+    /// Time of a hop between nodes, s.
     pub hop: f64,
-    /// Share of the gradient exchange that is hidden.
+    /// Share of an exchange that is hidden where work goes on meanwhile.
     pub overlap: f64,
-    /// Accelerators in the ring.
-    pub ring: f64,
+    /// Accelerators in a node.
+    pub node: f64,
     /// What runs faster than dense products of the step's precision.
     pub speeds: Speeds,
 }
@@ -182,15 +242,17 @@ pub struct StepTime {
     pub optimizer: Seconds,
     /// Waiting for the host.
     pub host: Seconds,
-    /// The gradient exchange that is not hidden.
+    /// What accelerators exchange and no work hides.
     pub exchange: Seconds,
+    /// Waiting for other stages of a pipeline.
+    pub bubble: Seconds,
 }
 
 impl StepTime {
     /// All of it.
     #[must_use]
     pub fn total(&self) -> Seconds {
-        self.compute + self.memory + self.launch + self.optimizer + self.host + self.exchange
+        self.compute + self.memory + self.launch + self.optimizer + self.host + self.exchange + self.bubble
     }
 }
 
@@ -217,19 +279,36 @@ pub fn step_time(work: &StepWork, rates: &Rates) -> StepTime {
         launch: Seconds::new(launch),
         optimizer: Seconds::new(work.optimizer.value() * per_byte),
         host: Seconds::new(host),
-        exchange: all_reduce(work.gradients, rates) * (1.0 - rates.overlap),
+        exchange: work.collectives.iter().map(|collective| collective.exposed(rates)).fold(Seconds::new(0.0), |sum, time| sum + time),
+        bubble: Seconds::new(work.bubble * (compute + memory + launch)),
     }
 }
 
-/// The time of a ring all-reduce: 2 (n - 1) / n of the bytes over the narrowest link, and 2 (n - 1) hops
-/// (Patarasuk and Yuan 2009), with a bandwidth that depends on the message.
-#[must_use]
-pub fn all_reduce(message: Bytes, rates: &Rates) -> Seconds {
-    if rates.ring <= 1.0 || message.value() <= 0.0 {
-        return Seconds::new(0.0);
+impl Collective {
+    /// The time of one: in rings, n - 1 steps of an n-th of the message, twice of them for a sum that all receive
+    /// (Patarasuk and Yuan 2009), with a bandwidth that depends on the message.
+    #[must_use]
+    pub fn time(&self, rates: &Rates) -> Seconds {
+        if self.devices <= 1.0 || self.message <= 0.0 {
+            return Seconds::new(0.0);
+        }
+        let (link, hop) = if self.reach <= rates.node { (rates.inner_link, 0.0) } else { (rates.link, rates.hop) };
+        let bandwidth = link * self.message / (self.message + rates.half_message);
+        let (rounds, part) = match self.kind {
+            CollectiveKind::AllReduce => (2.0 * (self.devices - 1.0), self.message / self.devices),
+            CollectiveKind::ReduceScatter | CollectiveKind::AllGather | CollectiveKind::AllToAll => {
+                (self.devices - 1.0, self.message / self.devices)
+            }
+            CollectiveKind::SendReceive => (1.0, self.message),
+        };
+        Seconds::new(rounds * (part / bandwidth + hop))
     }
-    let bandwidth = rates.link * message.value() / (message.value() + rates.half_message);
-    Seconds::new(2.0 * (rates.ring - 1.0) * (message.value() / rates.ring / bandwidth + rates.hop))
+
+    /// The time of all of a step that no work hides.
+    #[must_use]
+    pub fn exposed(&self, rates: &Rates) -> Seconds {
+        self.time(rates) * self.times * if self.hidden { 1.0 - rates.overlap } else { 1.0 }
+    }
 }
 
 /// What a device draws.
@@ -273,10 +352,11 @@ mod tests {
             host_floor: 0.0,
             step_overhead: 0.0,
             link: 100e9,
+            inner_link: 100e9,
             half_message: 10e6,
             hop: 1e-5,
             overlap: 0.5,
-            ring: 8.0,
+            node: 4.0,
             speeds: Speeds::default(),
         }
     }
@@ -320,13 +400,21 @@ mod tests {
 
     #[test]
     fn a_ring_moves_almost_twice_the_message() {
-        let mut large = rates();
-        large.half_message = 0.0;
-        large.hop = 0.0;
-        let time = all_reduce(Bytes::new(1e9), &large);
-        assert!((time.value() - 2.0 * 7.0 / 8.0 * 0.01).abs() < 1e-12);
-        large.ring = 1.0;
-        assert_eq!(all_reduce(Bytes::new(1e9), &large).value(), 0.0);
+        let large = Rates { half_message: 0.0, hop: 0.0, inner_link: 200e9, ..rates() };
+        let sum = |devices, reach| Collective {
+            name: "gradients",
+            kind: CollectiveKind::AllReduce,
+            message: 1e9,
+            times: 1.0,
+            devices,
+            reach,
+            hidden: true,
+        };
+        assert!((sum(8.0, 8.0).time(&large).value() - 2.0 * 7.0 / 8.0 * 0.01).abs() < 1e-12);
+        assert_eq!(sum(1.0, 1.0).time(&large).value(), 0.0);
+        assert!((sum(4.0, 4.0).exposed(&large).value() - 0.5 * 2.0 * 3.0 / 4.0 * 0.005).abs() < 1e-12);
+        let gather = Collective { kind: CollectiveKind::AllGather, ..sum(8.0, 8.0) };
+        assert_eq!(2.0 * gather.time(&large).value(), sum(8.0, 8.0).time(&large).value());
     }
 
     #[test]

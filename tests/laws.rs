@@ -299,7 +299,7 @@ proptest! {
     fn kernels_do_the_work_of_the_ledger_and_recomputation_runs_the_layers_again(variation in variations(), length in 2_u64..=32) {
         let ledger = ledger(&variation.model(), 2, length);
         let executed = |recompute: bool| {
-            ledger.kernels(recompute).fold([0.0; 4], |sum, kernel| {
+            ledger.kernels(if recompute { Rerun::Layers } else { Rerun::Nothing }).fold([0.0; 4], |sum, kernel| {
                 let each = [kernel.matmul_flops, kernel.elementwise_flops, kernel.bytes, 1.0];
                 std::array::from_fn(|index| sum[index] + kernel.times * each[index])
             })
@@ -432,7 +432,7 @@ proptest! {
                 prop_assert!(number.is_finite() && number >= 0.0, "{}: {number}", op.name);
             }
         }
-        for kernel in ledger.kernels(true) {
+        for kernel in ledger.kernels(Rerun::Layers) {
             for number in [kernel.times, kernel.matmul_flops, kernel.elementwise_flops, kernel.bytes] {
                 prop_assert!(number.is_finite() && number >= 0.0, "{kernel:?}");
             }

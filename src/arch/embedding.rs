@@ -10,8 +10,14 @@ pub(super) fn table(tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
     tape.component(Component::Embedding);
     let embedding = &context.model.embedding;
     let width = embedding.width.unwrap_or(context.model.width);
-    let rows = embedding.patches.as_ref().map_or(embedding.vocabulary, Patches::numbers);
-    (embedding.kind != EmbeddingKind::Vectors).then(|| owned(tape, context, |tape| tape.matrix(rows as f64, width as f64)))
+    let rows = embedding.patches.as_ref().map_or(embedding.vocabulary, Patches::numbers) as f64;
+    let make = |tape: &mut Tape| owned(tape, context, |tape| tape.matrix(rows, width as f64));
+    match embedding.kind {
+        EmbeddingKind::Vectors => None,
+        // Tensor parallelism divides the vocabulary.
+        EmbeddingKind::Tokens => Some(tape.split(make)),
+        EmbeddingKind::Patches => Some(make(tape)),
+    }
 }
 
 /// Makes a table, unless another model owns it.

@@ -243,14 +243,20 @@ fn widened(tape: &mut Tape, context: &Context<'_>, table: Option<Tensor>) -> Ten
 
 /// The vocabulary projection and its cross entropy.
 fn vocabulary(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Option<Tensor>, width: u64, shifted: bool) {
-    let model = context.model;
-    let classes = model.embedding.vocabulary;
-    let predicted = model.head.positions == HeadPositions::Predicted;
+    let predicted = context.model.head.positions == HeadPositions::Predicted;
     let hidden = match (predicted, context.batch.sequences) {
         (true, 1.0) => tape.view(hidden, 1.0 - 1.0 / context.batch.length),
         (true, sequences) => tape.expand("gather predicted positions", hidden, hidden.elements - sequences * width as f64),
         (false, _) => hidden,
     };
+    tape.split(|tape| predict(tape, context, hidden, table, width, shifted));
+}
+
+/// The vocabulary projection of the positions that are predicted, and the loss: tensor parallelism divides the vocabulary.
+fn predict(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, table: Option<Tensor>, width: u64, shifted: bool) {
+    let model = context.model;
+    let classes = model.embedding.vocabulary;
+    let predicted = model.head.positions == HeadPositions::Predicted;
     let rows = hidden.elements / width as f64;
     let layer =
         Layer { name: "vocabulary projection", group: LinearComponent::Vocabulary, inputs: width, outputs: classes, bias: model.head.bias };

@@ -7,6 +7,7 @@
 mod attention;
 mod bottleneck;
 mod config;
+mod degrees;
 mod embedding;
 mod feed_forward;
 mod head;

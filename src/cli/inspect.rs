@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::procedure::ProcedureOptions;
 use super::{Failure, print};
 use crate::arch::Model;
 use crate::document::{Diagnostic, Kind, Origin, Resolver, overlay};
-use crate::hardware::Precision;
+use crate::hardware::Performance;
 use crate::report::ledger::Inspection;
 use crate::store::Store;
 
@@ -23,9 +24,8 @@ pub(crate) struct Inspect {
     /// Positions of a sequence; 512, or the model's longest if that is less, where not said.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     seq_len: Option<u64>,
-    /// Number format of the step: fp32, tf32, fp16 or bf16.
-    #[arg(long, default_value = "fp32", value_parser = precision)]
-    precision: Precision,
+    #[command(flatten)]
+    options: ProcedureOptions,
     /// What is printed.
     #[arg(long, value_enum, default_value = "table")]
     format: InspectFormat,
@@ -48,12 +48,6 @@ enum InspectFormat {
     Json,
 }
 
-fn precision(text: &str) -> Result<Precision, String> {
-    let known: Vec<&str> = Precision::ALL.iter().map(|precision| precision.word()).collect();
-    let found = Precision::ALL.into_iter().find(|precision| precision.word() == text);
-    found.ok_or_else(|| format!("allowed: {}", known.join(", ")))
-}
-
 impl Inspect {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
         let store = Store::standard();
@@ -73,18 +67,22 @@ impl Inspect {
         }
         let model = Model::read(&node)?;
         let length = self.seq_len.unwrap_or_else(|| model.usual_length());
-        let inspection = Inspection::new(&model, self.batch, length, self.precision).map_err(|problem| problem.at(&node))?;
+        let procedure = self.options.procedure();
+        let defaults = Performance::read(&resolver.data("hardware_profiles/class_defaults.toml", &Origin::whole("inspect"))?)?;
+        let inspection =
+            Inspection::new(&model, self.batch, length, &procedure, self.options.micro_batches).map_err(|problem| problem.at(&node))?;
         let mut notes = inspection.notes();
         let text = match second {
             None => match self.format {
-                InspectFormat::Json => inspection.json(),
+                InspectFormat::Json => inspection.json(Some(&defaults)),
                 InspectFormat::Table if self.rows => inspection.rows(),
-                InspectFormat::Table => inspection.table(),
+                InspectFormat::Table => inspection.table(Some(&defaults)),
             },
             Some(name) => {
                 let node = resolver.named(Kind::Model, name, &Origin::whole("--compare"))?;
                 let other = Model::read(&node)?;
-                let other = Inspection::new(&other, self.batch, length, self.precision).map_err(|problem| problem.at(&node))?;
+                let other = Inspection::new(&other, self.batch, length, &procedure, self.options.micro_batches)
+                    .map_err(|problem| problem.at(&node))?;
                 notes.extend(other.notes());
                 match self.format {
                     InspectFormat::Json => inspection.compared_json(&other),

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand; each parses, calls and prints, and computes nothing.
 
 mod inspect;
+mod procedure;
 mod profiles;
 mod run;
 mod validate;

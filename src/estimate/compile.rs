@@ -7,7 +7,7 @@ use crate::impact;
 use crate::perf::{PowerRates, Rates, Speeds, StepWork, step_energy, step_time};
 use crate::scenario::{Case, Known};
 use crate::source::Class;
-use crate::training::Framework;
+use crate::training::{Framework, Offload};
 use crate::units::{
     Dollars, DollarsPerHour, DollarsPerKwh, DollarsPerTonne, GramsCo2e, GramsCo2ePerKwh, Joules, LitresPerKwh, Seconds, Watts,
 };
@@ -35,6 +35,8 @@ pub(super) struct Compiled {
     why_no_power: String,
     /// The class of the weakest number that techniques state.
     techniques: Class,
+    /// Whether the host holds a part of the step.
+    offloads: bool,
 }
 
 struct AnchorHandles {
@@ -74,6 +76,7 @@ struct TimeModel {
     half_message: Handle,
     hop: Option<Handle>,
     overlap: Handle,
+    per_node: f64,
     power: Option<PowerHandles>,
     speeds: Speeds,
 }
@@ -170,6 +173,7 @@ impl Compiled {
             lifetime,
             why_no_power,
             techniques: case.technique_class,
+            offloads: case.training.as_ref().is_some_and(|training| training.offload != Offload::None),
         }
     }
 
@@ -353,7 +357,10 @@ impl Compiled {
         }
         let exchanges = self.model.as_ref().filter(|_| self.accelerators > 1.0 && !self.anchor.as_ref().is_some_and(|anchor| anchor.own));
         if exchanges.is_some_and(|model| model.link.is_none() && model.network.is_none()) {
-            out.push("time of the gradient exchange: the profiles state no link".into());
+            out.push("time of the exchanges between accelerators: the profiles state no link".into());
+        }
+        if self.offloads {
+            out.push("time of copies to and from the host, and of its update (training.offload)".into());
         }
         if self.offers.is_empty() && self.own.is_none() {
             out.push("cost: no price (set price.offers or price.own)".into());
@@ -423,12 +430,13 @@ impl TimeModel {
             // Inside a node the half-bandwidth message holds the latency already.
             hop: crosses.then(|| inputs.add("network: hop", "s", &case.parameter(&parameters.collective.latency))),
             overlap: inputs.add("network: overlap with backward", "", &case.parameter(&parameters.collective.overlap)),
+            per_node: per_node as f64,
             power,
             speeds: speeds(device, precision),
         })
     }
 
-    fn rates(&self, row: &[f64], accelerators: f64) -> Rates {
+    fn rates(&self, row: &[f64]) -> Rates {
         let narrowest = [self.link, self.network].into_iter().flatten().map(|handle| handle.of(row)).fold(f64::INFINITY, f64::min);
         Rates {
             matmul: self.peak.of(row) * self.matmul_efficiency.of(row),
@@ -439,16 +447,17 @@ impl TimeModel {
             host_floor: self.host_floor.map_or(0.0, |floor| floor.of(row)),
             step_overhead: self.step_overhead.map_or(0.0, |overhead| overhead.of(row)),
             link: narrowest * self.collective_efficiency.of(row),
+            inner_link: self.link.map_or(narrowest, |link| link.of(row)) * self.collective_efficiency.of(row),
             half_message: if narrowest.is_finite() { self.half_message.of(row) } else { 0.0 },
             hop: self.hop.map_or(0.0, |hop| hop.of(row)),
             overlap: self.overlap.of(row),
-            ring: accelerators,
+            node: self.per_node,
             speeds: self.speeds,
         }
     }
 
     fn evaluate(&self, row: &[f64], accelerators: f64) -> Modelled {
-        let rates = self.rates(row, accelerators);
+        let rates = self.rates(row);
         let power = self.power.as_ref().map(|power| {
             let limit = Watts::new(power.limit.of(row));
             let idle = if power.idle_is_share { limit * power.idle.of(row) } else { Watts::new(power.idle.of(row)) };
@@ -470,8 +479,8 @@ impl TimeModel {
     }
 
     /// The rates at central values, for a breakdown.
-    pub(super) fn central_rates(&self, row: &[f64], accelerators: f64) -> Rates {
-        self.rates(row, accelerators)
+    pub(super) fn central_rates(&self, row: &[f64]) -> Rates {
+        self.rates(row)
     }
 }
 
@@ -479,7 +488,7 @@ impl TimeModel {
 pub(super) fn rates_of(case: &Case) -> Option<Rates> {
     let mut inputs = Inputs::default();
     let model = TimeModel::new(case, &mut inputs)?;
-    Some(model.central_rates(&inputs.centre(), case.accelerators as f64))
+    Some(model.central_rates(&inputs.centre()))
 }
 
 /// What the device runs faster than dense products of the step's precision, by the peaks that its profile states.

@@ -4,9 +4,9 @@ use super::compile::{rates_of, speeds};
 use super::inputs::InputValue;
 use crate::ledger::{Ledger, Unit, Work};
 use crate::numeric::Interval;
-use crate::perf::{Rates, StepTime, step_time};
+use crate::perf::{Collective, Rates, StepTime, step_time};
 use crate::quality::Quality;
-use crate::scenario::{Case, Published, Quantity, Settings};
+use crate::scenario::{Case, Known, Published, Quantity, Settings};
 use crate::source::Class;
 use crate::training::{Memory, PhaseWork, Purpose, fitting};
 use crate::units::{Bytes, Seconds};
@@ -107,6 +107,8 @@ pub struct PhaseResult {
     pub gather_share: f64,
     /// Share of the step in element-wise kernels.
     pub elementwise_share: f64,
+    /// What accelerators exchange in a step, with the time that no work hides.
+    pub collectives: Vec<(Collective, Seconds)>,
     /// Executed FLOPs of products in a step of one accelerator.
     pub flops: f64,
     /// Bytes moved in a step of one accelerator.
@@ -120,6 +122,12 @@ pub struct MemoryFit {
     pub model: Bytes,
     /// With the framework's overhead.
     pub needed: Bytes,
+    /// Its parts.
+    pub parts: Memory,
+    /// The driver's context.
+    pub context: Known,
+    /// Share of the rest that allocator blocks not in use take.
+    pub fragmentation: Known,
     /// What the device has.
     pub capacity: Bytes,
     /// What would fit, if this does not.
@@ -414,6 +422,10 @@ impl CaseResult {
         if let (Some(model), Some(longest)) = (&case.model, case.phases.iter().map(|phase| phase.sequence_length).max()) {
             self.notes.extend(model.notes_at(longest));
         }
+        if let Some(phase) = self.phases.iter().find(|phase| phase.step.bubble.value() > 0.0) {
+            let share = 100.0 * (phase.step.bubble / phase.step.total());
+            self.notes.push(format!("stages of the pipeline wait {share:.0} % of a step for each other; more micro-batches shorten that"));
+        }
         if let (Some((precision, _)), Some(memory)) = (case.numbers(), &self.memory)
             && !memory.fits()
         {
@@ -468,6 +480,7 @@ impl PhaseResult {
             mixing_share: share(Work::Mixing),
             gather_share: share(Work::Gather),
             elementwise_share: share(Work::Elementwise),
+            collectives: phase.work.collectives.iter().map(|collective| (*collective, collective.exposed(rates))).collect(),
             flops: phase.work.flops().value(),
             bytes: phase.work.bytes().value(),
         }
@@ -483,8 +496,19 @@ fn memory_fit(case: &Case) -> Option<MemoryFit> {
     let needed = largest.memory.with_overhead(context, fragmentation);
     let fits = |memory: &Memory| memory.with_overhead(context, fragmentation) <= capacity;
     let instead = match &case.training {
-        Some(training) if needed > capacity => fitting(training, model, largest.sequence_length, largest.micro_batch, fits),
+        Some(training) if needed > capacity => {
+            let batches = (largest.micro_batch, largest.accumulation);
+            fitting(training, model, case.accelerators, largest.sequence_length, batches, fits)
+        }
         _ => Vec::new(),
     };
-    Some(MemoryFit { model: largest.memory.peak(), needed, capacity, instead })
+    Some(MemoryFit {
+        model: largest.memory.peak(),
+        needed,
+        parts: largest.memory,
+        context: case.parameter(&overhead.context),
+        fragmentation: case.parameter(&overhead.fragmentation),
+        capacity,
+        instead,
+    })
 }

@@ -7,6 +7,8 @@
 //! (what a step needs) apart from executed ones (with recomputation).
 
 mod activation;
+mod division;
+mod kinds;
 mod liveness;
 mod op;
 mod primitive;
@@ -15,6 +17,8 @@ mod sparse;
 mod tape;
 
 pub use activation::Activation;
+pub use division::{Division, Exchanges};
+pub use kinds::Kept;
 pub use op::{Component, Cost, Kernel, Op, Shape, Work};
 pub use primitive::Keeps;
 pub use rerun::Rerun;
@@ -168,9 +172,15 @@ impl Ledger {
         self.ops.iter().map(Op::forward_kernel)
     }
 
-    /// The kernels of forward and backward, for a time model; with `recompute`, those of the layers' forward again.
-    pub fn kernels(&self, recompute: bool) -> impl Iterator<Item = Kernel> + '_ {
-        self.ops.iter().flat_map(move |op| op.kernels(recompute && op.layer))
+    /// The kernels of forward and backward, for a time model; those that run again twice.
+    pub fn kernels(&self, rerun: Rerun) -> impl Iterator<Item = Kernel> + '_ {
+        self.ops.iter().flat_map(move |op| op.kernels(rerun.runs(op)))
+    }
+
+    /// What runs again because of checkpointing.
+    #[must_use]
+    pub fn recomputed(&self, rerun: Rerun) -> Cost {
+        self.ops.iter().filter(|op| rerun.runs(op) && !op.reversible).map(|op| op.forward * op.times).sum()
     }
 }
 

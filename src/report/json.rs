@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::Report;
 use crate::estimate::{CaseResult, Estimated, Metric};
 use crate::numeric::{Distribution, Interval, LEVEL};
+use crate::scenario::Known;
 
 /// The keys that have one.
 const KEYS: &[(Metric, &str, &str)] = &[
@@ -125,6 +126,10 @@ fn case(case: &CaseResult) -> Value {
             json!({
                 "model": memory.model.value(), "needed": memory.needed.value(), "capacity": memory.capacity.value(), "fits": memory.fits(),
                 "instead": memory.instead,
+                "parameters": memory.parts.parameters.value(), "gradients": memory.parts.gradients.value(),
+                "optimizer": memory.parts.optimizer.value(), "activations": memory.parts.activations.value(),
+                "transient": memory.parts.transient.value(), "host": memory.parts.host.value(),
+                "context": overhead(&memory.context), "fragmentation": overhead(&memory.fragmentation),
             }),
         );
     }
@@ -150,6 +155,11 @@ fn case(case: &CaseResult) -> Value {
             "optimizer_s": phase.step.optimizer.value(),
             "exchange_s": phase.step.exchange.value(),
             "host_s": phase.step.host.value(),
+            "bubble_s": phase.step.bubble.value(),
+            "collectives": phase.collectives.iter().map(|(c, time)| json!({
+                "name": c.name, "kind": c.kind.word(), "message_bytes": c.message, "count": c.times, "devices": c.devices,
+                "exposed_s": time.value(),
+            })).collect::<Vec<_>>(),
             "linear_share": phase.linear_share,
             "mixing_share": phase.mixing_share,
             "gather_share": phase.gather_share,
@@ -160,6 +170,11 @@ fn case(case: &CaseResult) -> Value {
     });
     out.insert("phases".into(), Value::Array(phases.collect()));
     Value::Object(out)
+}
+
+/// What a framework takes beside a step, with its class and its source.
+fn overhead(known: &Known) -> Value {
+    json!({ "value": known.distribution.centre(), "class": known.class.word(), "source": known.from })
 }
 
 fn estimated(found: &Estimated, unit: &str) -> Value {

@@ -2,13 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
+use super::step;
 use super::style::table;
 use crate::arch::{Batch, Model};
 use crate::document::Problem;
-use crate::hardware::Precision;
+use crate::hardware::{Performance, Precision};
 use crate::inference::{STORAGE, Storage};
 use crate::ledger::{Component, Cost, Ledger};
-use crate::training::{Checkpointing, Memory, Optimizer};
+use crate::training::{Procedure, Step};
 use crate::units::{Bytes, Flops, grouped};
 
 /// A model at one batch, length and precision.
@@ -20,23 +21,27 @@ pub struct Inspection<'a> {
     length: u64,
     precision: Precision,
     ledger: Ledger,
-    memory: Memory,
+    pub(super) step: Step,
     /// The ledger of the trained model that is only run.
     inference: Ledger,
 }
 
 impl<'a> Inspection<'a> {
-    /// Builds the ledger. Memory is that of a training step with Adam and no checkpointing.
+    /// Builds the ledger, and the step of `micro_batches` batches as `procedure` do it on as many devices as their degrees
+    /// ask for.
     ///
     /// # Errors
-    /// The sequence is too long for the model.
-    pub fn new(model: &'a Model, batch: u64, length: u64, precision: Precision) -> Result<Self, Problem> {
+    /// The sequence is too long for the model, or the procedure does not fit it.
+    pub fn new(model: &'a Model, batch: u64, length: u64, procedure: &Procedure, micro_batches: u64) -> Result<Self, Problem> {
         let (asked, length) = (length, model.length_of(length));
-        let ledger = model.ledger(Batch { sequences: batch as f64, length: length as f64, element_bytes: precision.element_bytes() })?;
-        let memory = Memory::of(&ledger, precision, Optimizer::Adam, Checkpointing::None);
-        let batch_sizes = Batch { sequences: batch as f64, length: length as f64, element_bytes: precision.element_bytes() };
-        let inference = model.inference_ledger(batch_sizes, 0.0)?;
-        Ok(Self { model, batch, asked, length, precision, ledger, memory, inference })
+        let precision = procedure.precision;
+        let sizes = Batch { sequences: batch as f64, length: length as f64, element_bytes: precision.element_bytes() };
+        let ledger = model.ledger(sizes)?;
+        let accelerators = procedure.parallel.accelerators();
+        procedure.parallel.check(model, Some(accelerators))?;
+        let step = procedure.step(model, &ledger, sizes, accelerators, micro_batches as f64);
+        let inference = model.inference_ledger(sizes, 0.0)?;
+        Ok(Self { model, batch, asked, length, precision, ledger, step, inference })
     }
 
     /// What a reader should know.
@@ -51,11 +56,11 @@ impl<'a> Inspection<'a> {
 
     /// Versioned JSON.
     #[must_use]
-    pub fn json(&self) -> String {
-        serde_json::to_string_pretty(&self.value()).unwrap_or_default() + "\n"
+    pub fn json(&self, parameters: Option<&Performance>) -> String {
+        serde_json::to_string_pretty(&self.value(parameters)).unwrap_or_default() + "\n"
     }
 
-    fn value(&self) -> Value {
+    fn value(&self, parameters_of_device: Option<&Performance>) -> Value {
         let mut parameters = Map::new();
         parameters.insert("total".into(), whole(self.ledger.parameters()));
         for component in Component::ALL {
@@ -68,7 +73,7 @@ impl<'a> Inspection<'a> {
             "batch": self.batch,
             "seq_len": self.length,
             "precision": self.precision.word(),
-            "convention": "a multiply-add is 2 FLOP; causal attention computes the full square; matmul_backward holds matmul_recomputed, what a reversible layer or a fused kernel runs again; memory with Adam, no checkpointing",
+            "convention": "a multiply-add is 2 FLOP; causal attention computes the full square; matmul_backward holds matmul_recomputed, what a reversible layer or a fused kernel runs again; memory_bytes and step are of one device",
             "parameters": parameters,
             "trained_parameters": whole(self.ledger.changed_parameters()),
             "active_parameters": whole(self.ledger.active_parameters()),
@@ -78,16 +83,22 @@ impl<'a> Inspection<'a> {
                 "matmul_recomputed": whole(backward.recomputed_flops),
                 "elementwise_forward": whole(forward.elementwise_flops),
                 "elementwise_backward": whole(backward.elementwise_flops),
+                "optimizer": whole(self.step.optimizer_flops),
             },
-            "bytes_moved": { "forward": whole(forward.bytes()), "backward": whole(backward.bytes()) },
+            "bytes_moved": {
+                "forward": whole(forward.bytes()),
+                "backward": whole(backward.bytes()),
+                "optimizer": whole(self.step.optimizer_bytes),
+            },
+            "arithmetic_intensity": {
+                "forward": forward.matmul_flops / forward.bytes(),
+                "backward": (backward.matmul_flops + backward.recomputed_flops) / backward.bytes(),
+            },
             "launches": { "forward": whole(forward.launches), "backward": whole(backward.launches) },
-            "memory_bytes": {
-                "parameters": whole(self.memory.parameters.value()),
-                "gradients": whole(self.memory.gradients.value()),
-                "optimizer": whole(self.memory.optimizer.value()),
-                "activations": whole(self.memory.activations.value()),
-                "peak": whole(self.memory.peak().value()),
-            },
+            "memory_bytes": step::memory_value(&self.step),
+            "memory": step::beside_value(&self.step, parameters_of_device),
+            "step": self.step_value(),
+            "per_layer": self.layer_value(),
             "inference": self.inference_value(),
         })
     }
@@ -126,7 +137,7 @@ impl<'a> Inspection<'a> {
             let group = ratios.entry(ours.group.replace([' ', '-'], "_")).or_insert_with(|| json!({}));
             group[ours.name.replace([' ', '-'], "_")] = if ratio.is_finite() { json!(ratio) } else { Value::Null };
         }
-        let value = json!({ "schema": 1, "models": [self.value(), other.value()], "second_over_first": ratios });
+        let value = json!({ "schema": 1, "models": [self.value(None), other.value(None)], "second_over_first": ratios });
         serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
     }
 
@@ -162,6 +173,53 @@ impl<'a> Inspection<'a> {
             add("memory", name, bytes.value(), bytes.to_string());
         }
         out
+    }
+
+    /// How the step is done, and what one device computes and exchanges in it.
+    fn step_value(&self) -> Value {
+        let step = &self.step;
+        let (forward, backward, again) = (step.device.forward(), step.device.backward(), step.device.recomputed(step.procedure.rerun));
+        json!({
+            "optimizer": step.procedure.optimizer.word(),
+            "accelerators": step.accelerators,
+            "micro_batches": step.micro_batches,
+            "stage": step.stage,
+            "matmul_forward": whole(forward.matmul_flops),
+            "matmul_backward": whole(backward.matmul_flops + backward.recomputed_flops),
+            "matmul_checkpointing": whole(again.matmul_flops),
+            "bytes_checkpointing": whole(again.bytes()),
+            "bubble": step.procedure.parallel.bubble(step.micro_batches),
+            "collectives": step::collectives_value(step),
+        })
+    }
+
+    /// Sums over the layers of all stacks, over their number.
+    fn layer_value(&self) -> Value {
+        let figures = self.layer_figures();
+        let values = figures.into_iter().map(|(name, value, _)| (name.to_string(), json!(value)));
+        Value::Object(values.collect())
+    }
+
+    /// What one layer has and does, on average over those of all stacks.
+    fn layer_figures(&self) -> Vec<(&'static str, f64, String)> {
+        let layers = (self.model.layers() as f64).max(1.0);
+        let ops = || self.ledger.ops().iter().filter(|op| op.layer);
+        let forward: Cost = ops().map(|op| op.forward * op.times).sum();
+        let backward: Cost = ops().map(|op| op.backward() * op.times).sum();
+        let flops = |value: f64| (value / layers, Flops::new(value / layers).to_string());
+        let bytes = |value: f64| (value / layers, Bytes::new(value / layers).to_string());
+        let parameters = self.ledger.layer_parameters() / layers;
+        let rows = [
+            ("parameters", (parameters, grouped(parameters.round()))),
+            ("matmul_forward", flops(forward.matmul_flops)),
+            ("matmul_backward", flops(backward.matmul_flops + backward.recomputed_flops)),
+            ("elementwise_forward", flops(forward.elementwise_flops)),
+            ("elementwise_backward", flops(backward.elementwise_flops)),
+            ("bytes_forward", bytes(forward.bytes())),
+            ("bytes_backward", bytes(backward.bytes())),
+            ("kept_bytes", bytes(self.ledger.kept_bytes_where(|op| op.layer))),
+        ];
+        rows.into_iter().map(|(name, (value, shown))| (name, value, shown)).collect()
     }
 
     /// What running the trained model takes.
@@ -212,13 +270,14 @@ impl<'a> Inspection<'a> {
         table(vec!["running the trained model".into(), "".into()], rows, 1)
     }
 
-    fn memory_rows(&self) -> [(&'static str, Bytes); 5] {
+    fn memory_rows(&self) -> [(&'static str, Bytes); 6] {
         [
-            ("parameters", self.memory.parameters),
-            ("gradients", self.memory.gradients),
-            ("optimizer (Adam)", self.memory.optimizer),
-            ("activations", self.memory.activations),
-            ("peak", self.memory.peak()),
+            ("parameters", self.step.memory.parameters),
+            ("gradients", self.step.memory.gradients),
+            ("optimizer", self.step.memory.optimizer),
+            ("activations", self.step.memory.activations),
+            ("transient", self.step.memory.transient),
+            ("peak", self.step.memory.peak()),
         ]
     }
 
@@ -240,7 +299,7 @@ impl<'a> Inspection<'a> {
 
     /// Folded by component.
     #[must_use]
-    pub fn table(&self) -> String {
+    pub fn table(&self, parameters: Option<&Performance>) -> String {
         let total = (self.ledger.forward(), self.ledger.backward());
         let mut rows: Vec<Vec<String>> = Component::ALL
             .iter()
@@ -254,20 +313,20 @@ impl<'a> Inspection<'a> {
                 )
             })
             .collect();
-        rows.push(row("total", self.ledger.parameters(), total, self.memory.activations.to_string()));
+        let kept = Bytes::new(self.ledger.kept_bytes());
+        rows.push(row("total", self.ledger.parameters(), total, kept.to_string()));
         let head = [
             "component",
             "parameters",
             "matmul\nforward",
             "matmul\nbackward",
             "element-wise\nforward",
+            "element-wise\nbackward",
             "moved\nforward",
             "moved\nbackward",
             "kept for\nbackward",
         ];
         let intensity = total.0.matmul_flops / total.0.bytes();
-        let memory = self.memory_rows();
-        let memory = memory.into_iter().map(|(name, bytes)| vec![name.to_string(), bytes.to_string()]).collect();
         self.head()
             + &table(head.map(String::from).to_vec(), rows, 1)
             + "A multiply-add is 2 FLOP; causal attention computes the full square. A tensor that two components keep\n\
@@ -275,7 +334,10 @@ impl<'a> Inspection<'a> {
             + &self.active()
             + &self.trained()
             + &format!("Arithmetic intensity, forward: {intensity:.1} FLOP a byte.\n\n")
-            + &table(vec!["memory of a training step".into(), "".into()], memory, 1)
+            + &self.layer_table()
+            + "\n"
+            + &step::memory_table(&self.step, parameters)
+            + &step::work_table(&self.step)
             + "\n"
             + &self.inference_table()
     }
@@ -284,6 +346,11 @@ impl<'a> Inspection<'a> {
     fn trained(&self) -> String {
         let (trained, all) = (self.ledger.changed_parameters(), self.ledger.parameters());
         if trained < all { format!("Training changes {} of {} parameters.\n", grouped(trained), grouped(all)) } else { String::new() }
+    }
+
+    fn layer_table(&self) -> String {
+        let rows = self.layer_figures().into_iter().map(|(name, _, shown)| vec![name.replace('_', " "), shown]);
+        table(vec!["one layer, on average".into(), "".into()], rows.collect(), 1)
     }
 
     /// The parameters that one position passes through, where those are not all.
@@ -346,6 +413,7 @@ fn row(name: &str, parameters: f64, (forward, backward): (Cost, Cost), kept: Str
         Flops::new(forward.matmul_flops).to_string(),
         Flops::new(backward.matmul_flops).to_string(),
         Flops::new(forward.elementwise_flops).to_string(),
+        Flops::new(backward.elementwise_flops).to_string(),
         Bytes::new(forward.bytes()).to_string(),
         Bytes::new(backward.bytes()).to_string(),
         kept,

@@ -6,7 +6,8 @@ pub mod ledger;
 mod markdown;
 mod plot;
 pub mod profiles;
-pub mod style;
+pub mod step;
+mod style;
 mod table;
 pub mod validation;
 

@@ -148,6 +148,16 @@ impl Report<'_> {
             row
         });
         let mut out = table(head, rows.collect(), 1);
+        if let Some(memory) = cases.iter().find_map(|case| case.memory.as_ref()) {
+            let (context, fragmentation) = (Bytes::new(memory.context.distribution.centre()), memory.fragmentation.distribution.centre());
+            let sentence = format!(
+                "Memory of a step holds the framework's own: a context of {context} ({}) and {:.0} % for fragmentation ({}).",
+                memory.context.class.word(),
+                100.0 * fragmentation,
+                memory.fragmentation.class.word()
+            );
+            out += &wrap(&sentence, WIDTH, "");
+        }
         let mut cited: Vec<&str> = cases.iter().filter_map(|case| case.quality.as_ref().map(|quality| quality.from.as_str())).collect();
         cited.dedup();
         for citation in cited {

@@ -2,11 +2,17 @@
 
 mod memory;
 mod optimizer;
+mod parallel;
+mod procedure;
 pub mod run_techniques;
+mod step;
 
 pub use memory::{Memory, fitting};
 pub use optimizer::Optimizer;
+pub use parallel::{Offload, Parallel};
+pub use procedure::{Checkpointing, Procedure};
 pub use run_techniques::{Companions, RunTechniques};
+pub use step::Step;
 
 use serde::Deserialize;
 
@@ -23,8 +29,14 @@ use crate::units::{Bytes, Ratio};
 pub struct Training {
     /// fp32, tf32, fp16 or bf16; the 16-bit ones with fp32 master weights.
     pub precision: Precision,
-    /// adam, adamw, lamb, sgd, sgd_momentum or adafactor.
+    /// adam, adamw, adam_8bit, lamb, lion, sgd, sgd_momentum or adafactor.
     pub optimizer: Optimizer,
+    /// Number format of gradients, where it is not that of the step.
+    #[serde(default)]
+    pub gradient_precision: Option<Precision>,
+    /// Whether an fp32 copy of the weights is held; where it is not said, it is in 16 bits.
+    #[serde(default)]
+    pub master_weights: Option<bool>,
     /// Optimizer steps of the whole run.
     pub steps: u64,
     /// Sequences in a step, over all accelerators.
@@ -39,9 +51,39 @@ pub struct Training {
     /// Lengths in turn, with the share of the steps of each.
     #[serde(default)]
     pub phases: Vec<Phase>,
-    /// none or full.
+    /// none, full, selective or every_n.
     #[serde(default)]
     pub checkpointing: Checkpointing,
+    /// Layers that run again at once, with every_n.
+    #[serde(default)]
+    pub checkpoint_every: Option<u64>,
+    /// Groups of accelerators with sequences of their own; what the other degrees leave, where it is not said.
+    #[serde(default)]
+    pub data_parallel: Option<u64>,
+    /// Accelerators that share heads and columns.
+    #[serde(default = "one")]
+    pub tensor_parallel: u64,
+    /// Whether those share the positions of norms and dropout.
+    #[serde(default)]
+    pub sequence_parallel: bool,
+    /// Stages that share the layers.
+    #[serde(default = "one")]
+    pub pipeline_parallel: u64,
+    /// Parts of a stage that stand apart in the model.
+    #[serde(default = "one")]
+    pub interleaving: u64,
+    /// Accelerators that share the positions of a sequence.
+    #[serde(default = "one")]
+    pub context_parallel: u64,
+    /// Accelerators, of the data-parallel ones, that share the experts.
+    #[serde(default = "one")]
+    pub expert_parallel: u64,
+    /// Stage of ZeRO, 0 to 3.
+    #[serde(default)]
+    pub zero: u64,
+    /// none, optimizer or parameters.
+    #[serde(default)]
+    pub offload: Offload,
     /// eager or graph.
     #[serde(default)]
     pub framework: Framework,
@@ -63,17 +105,6 @@ pub struct Phase {
     pub global_batch: Option<u64>,
 }
 
-/// What is run again in the backward pass to save memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Checkpointing {
-    /// Nothing.
-    #[default]
-    None,
-    /// Every layer, from its input.
-    Full,
-}
-
 /// What launches kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -83,6 +114,10 @@ pub enum Framework {
     Eager,
     /// A graph made before.
     Graph,
+}
+
+fn one() -> u64 {
+    1
 }
 
 /// Sizes above this are typing errors.
@@ -131,6 +166,8 @@ pub struct PhaseWork {
     pub memory: Memory,
     /// The ledger of one micro-batch.
     pub ledger: Ledger,
+    /// The share of the accelerator with most work.
+    pub device: Ledger,
 }
 
 impl Training {
@@ -169,6 +206,17 @@ impl Training {
                 }
             }
         }
+        match (self.checkpointing, self.checkpoint_every) {
+            (Checkpointing::EveryN, Some(every)) if (1..=LARGEST).contains(&every) => {}
+            (Checkpointing::EveryN, every) => {
+                let found = every.map_or("nothing".to_string(), |every| every.to_string());
+                return Err(Problem::new("checkpoint_every", found, format!("1 to {LARGEST}, with checkpointing = \"every_n\"")));
+            }
+            (_, Some(every)) => {
+                return Err(Problem::new("checkpoint_every", every.to_string(), "nothing, or checkpointing = \"every_n\""));
+            }
+            (_, None) => {}
+        }
         let sum: f64 = self.phases.iter().map(|phase| phase.share.value()).sum();
         if !self.phases.is_empty() && (sum - 1.0).abs() > 1e-9 {
             return Err(Problem::new("phases", format!("shares that sum to {sum}"), "shares that sum to 1"));
@@ -201,19 +249,28 @@ impl Training {
     /// # Errors
     /// The batch does not divide, or a sequence is too long for the model.
     pub fn plan(&self, model: &Model, accelerators: u64) -> Result<Vec<PhaseWork>, Problem> {
+        let parallel = self.procedure().parallel;
+        parallel.check(model, Some(accelerators)).map_err(|problem| problem.under("training"))?;
         self.phases().iter().enumerate().map(|(index, phase)| self.phase(model, accelerators, phase, index)).collect()
     }
 
     fn phase(&self, model: &Model, accelerators: u64, phase: &Phase, index: usize) -> Result<PhaseWork, Problem> {
         let global = phase.global_batch.or(if phase.micro_batch.is_some() { None } else { self.global_batch });
         let micro = phase.micro_batch.or(self.micro_batch);
+        let procedure = self.procedure();
+        let parallel = procedure.parallel;
+        let groups = parallel.groups(accelerators);
         let (micro_batch, accumulation) = match (global, micro) {
-            (Some(global), _) if global % accelerators != 0 => {
-                let allowed = format!("a multiple of the {accelerators} accelerators");
+            (Some(global), _) if global % groups != 0 => {
+                let allowed = if groups == accelerators {
+                    format!("a multiple of the {accelerators} accelerators")
+                } else {
+                    format!("a multiple of the {groups} data-parallel groups of accelerators")
+                };
                 return Err(Problem::new("training.global_batch", global.to_string(), allowed));
             }
             (Some(global), Some(micro)) => {
-                let each = global / accelerators;
+                let each = global / groups;
                 if !each.is_multiple_of(micro) {
                     return Err(Problem::new(
                         "training.micro_batch",
@@ -223,7 +280,7 @@ impl Training {
                 }
                 (micro, (each / micro) as f64)
             }
-            (Some(global), None) => (global / accelerators, 1.0),
+            (Some(global), None) => (global / groups, 1.0),
             (None, Some(micro)) => (micro, 1.0),
             (None, None) => return Err(Problem::new("training.global_batch", "nothing", "global_batch or micro_batch")),
         };
@@ -237,12 +294,16 @@ impl Training {
             };
             Problem { key, ..problem }
         })?;
-        let memory = Memory::of(&ledger, self.precision, self.optimizer, self.checkpointing);
-        let mut work = StepWork::new(ledger.kernels(self.checkpointing == Checkpointing::Full), accumulation);
-        // The optimizer reads gradients and its state and writes its state and the weights.
-        work.optimizer = memory.gradients + memory.optimizer * 2.0 + Bytes::new(ledger.trained_bytes());
-        work.gradients = if accelerators > 1 { memory.gradients } else { Bytes::new(0.0) };
-        work.layer_runs = accumulation * model.layers() as f64;
+        let memory = procedure.fullest(&ledger, accelerators, accumulation);
+        let devices = procedure.stages().map(|stage| ledger.on_device(&parallel.division(stage)));
+        let most = |a: &Ledger, b: &Ledger| a.forward().matmul_flops.total_cmp(&b.forward().matmul_flops);
+        let device = devices.max_by(most).unwrap_or_default();
+        let mut work = StepWork::new(device.kernels(procedure.rerun), accumulation);
+        let replicas = parallel.replicas(accelerators);
+        work.optimizer = Bytes::new(procedure.optimizer_bytes(&device, &memory, replicas));
+        work.collectives = parallel.collectives(&device, &procedure.setting(model, &device, batch, accelerators, accumulation));
+        work.bubble = parallel.bubble(accumulation);
+        work.layer_runs = accumulation * model.layers() as f64 / parallel.pipeline as f64;
         Ok(PhaseWork {
             purpose: Purpose::Training,
             sequence_length: phase.sequence_length,
@@ -252,6 +313,7 @@ impl Training {
             work,
             memory,
             ledger,
+            device,
         })
     }
 }

@@ -38,10 +38,13 @@ impl Distillation {
                 length: phase.sequence_length as f64,
                 element_bytes: training.precision.element_bytes(),
             };
+            let parallel = training.procedure().parallel;
+            parallel.check(teacher, None).map_err(|problem| problem.under("teacher"))?;
             let ledger = teacher.inference_ledger(batch, 0.0).map_err(|problem| problem.under("teacher"))?;
+            let ledger = ledger.on_device(&parallel.division(0));
             phase.work.add(ledger.forward_kernels(), phase.accumulation);
             // The host launches a forward pass alone: a third of what it launches in training.
-            phase.work.layer_runs += phase.accumulation * teacher.layers() as f64 / 3.0;
+            phase.work.layer_runs += phase.accumulation * teacher.layers() as f64 / 3.0 / parallel.pipeline as f64;
             phase.memory.parameters = phase.memory.parameters + Bytes::new(ledger.parameter_bytes());
             phase.memory.activations = phase.memory.activations + Bytes::new(ledger.working_bytes());
         }

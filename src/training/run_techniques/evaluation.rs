@@ -65,11 +65,13 @@ impl Evaluation {
     }
 
     fn pass(&self, training: &Training, model: &Model, accelerators: u64, phase: &PhaseWork, batches: f64) -> Result<PhaseWork, Problem> {
+        let parallel = training.procedure().parallel;
+        let groups = parallel.groups(accelerators);
         let each = match self.batch {
-            Some(batch) if batch % accelerators != 0 => {
-                return Err(Problem::new("batch", batch.to_string(), format!("a multiple of the {accelerators} accelerators")));
+            Some(batch) if batch % groups != 0 => {
+                return Err(Problem::new("batch", batch.to_string(), format!("a multiple of the {groups} data-parallel accelerators")));
             }
-            Some(batch) => batch / accelerators,
+            Some(batch) => batch / groups,
             None => phase.micro_batch * phase.accumulation as u64,
         };
         // As many at once as training runs; the rest in turn.
@@ -79,8 +81,9 @@ impl Evaluation {
         let element_bytes = training.precision.element_bytes();
         let batch = Batch { sequences: micro_batch as f64, length: length as f64, element_bytes };
         let ledger = model.inference_ledger(batch, 0.0).map_err(|problem| Problem { key: "sequence_length".into(), ..problem })?;
-        let mut work = StepWork::new(ledger.forward_kernels(), accumulation);
-        work.layer_runs = accumulation * model.layers() as f64 / 3.0;
+        let device = ledger.on_device(&parallel.division(0));
+        let mut work = StepWork::new(device.forward_kernels(), accumulation);
+        work.layer_runs = accumulation * model.layers() as f64 / 3.0 / parallel.pipeline as f64;
         Ok(PhaseWork {
             purpose: Purpose::Evaluation,
             sequence_length: length,
@@ -88,7 +91,8 @@ impl Evaluation {
             micro_batch,
             accumulation,
             work,
-            memory: Memory { activations: Bytes::new(ledger.working_bytes()), ..phase.memory },
+            memory: Memory { activations: Bytes::new(device.working_bytes()), transient: Bytes::new(0.0), ..phase.memory },
+            device,
             ledger,
         })
     }
