@@ -398,7 +398,11 @@ fn queries_keys_values(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) 
             }
             if copied { tape.pass("copy values", x) } else { x }
         };
-        [share(tape, heads), part(tape, false), part(tape, rotary.is_some() && groups == heads && context.batch.sequences > 1.0)]
+        [
+            share(tape, heads),
+            part(tape, false),
+            part(tape, rotary.is_some() && groups == heads && heads > 1 && context.batch.sequences > 1.0),
+        ]
     } else {
         [
             project(tape, context, "query projection", heads, inputs.x),

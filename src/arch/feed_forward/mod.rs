@@ -38,6 +38,9 @@ pub struct FeedForward {
     /// Dropout rate after the activation.
     #[serde(default)]
     pub dropout: Ratio,
+    /// Both projections of a gated network from one matrix (Phi-3).
+    #[serde(default)]
+    pub fused_projection: bool,
     /// Dropout rate of its output; the model's where not said.
     #[serde(default)]
     pub output_dropout: Option<Ratio>,

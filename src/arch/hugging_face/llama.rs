@@ -154,8 +154,7 @@ pub(super) fn phi(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     head(import, &Heads { token_dropout: token_dropout(import, None)?, bias: true, tied: false })
 }
 
-/// Phi-3 (Abdin et al. 2024): queries, keys and values from one matrix. So are both halves of the gated network, which
-/// changes no size.
+/// Phi-3 (Abdin et al. 2024): queries, keys and values from one matrix, and so both halves of the gated network.
 pub(super) fn phi3(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     let defaults = Defaults { vocabulary: 32_064, width: 3072, inner: 8192, positions: 4096, tables: "computed", ..LLAMA };
     body(import, &defaults)?;
@@ -164,6 +163,7 @@ pub(super) fn phi3(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     import.put("embedding.dropout", 0.0);
     import.put("attention.bias", false);
     import.put("attention.fused_projection", true);
+    import.put("feed_forward.fused_projection", true);
     heads(import, false)
 }
 

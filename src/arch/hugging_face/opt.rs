@@ -113,10 +113,10 @@ pub(super) fn falcon(import: &mut Import<'_>) -> Result<(), Diagnostic> {
         (false, false) => "pre",
     };
     import.set("width", width, width_key);
-    // Of sub-layers side by side the sum is dropped.
-    let dropout = import.rate("hidden_dropout", 0.0)?;
-    import.set("dropout", if placement == "pre" { dropout } else { 0.0 }, "hidden_dropout");
-    import.set("feed_forward.output_dropout", dropout, "hidden_dropout");
+    // Of sub-layers side by side the sum is dropped; of those in a row, what attention adds at the rate of its weights.
+    let attention = if placement == "pre" { import.rate("attention_dropout", 0.0)? } else { 0.0 };
+    import.set("dropout", attention, "attention_dropout");
+    import.set("feed_forward.output_dropout", import.rate("hidden_dropout", 0.0)?, "hidden_dropout");
     import.set("embedding.vocabulary", import.size("vocab_size", 65_024)?, "vocab_size");
     import.put("embedding.dropout", 0.0);
     if import.flag("alibi", false)? {
