@@ -71,6 +71,10 @@ const SUBJECTS: &[Subject] = &[
     Subject::new("linear", "", 1, Growth::Linear),
     Subject::new("linear", "attention.linear = { features = \"softmax\" }", 1, Growth::Linear),
     Subject { decoder: true, ..Subject::new("linear", "", 1, Growth::Linear) },
+    Subject {
+        decoder: true,
+        ..Subject::new("linear", "attention.linear = { features = \"softmax\", running = \"states\" }", 1, Growth::Linear)
+    },
     Subject::new("performer", "", 1, Growth::Linear),
     Subject::new("performer", "attention.performer = { features = 12 }", 1, Growth::Linear),
     Subject::new("performer", "attention.performer = { kernel = \"relu\" }", 1, Growth::Linear),

@@ -6,10 +6,25 @@
 //!
 //! Causal: running sums over positions take the place of sums (sections 3.2 and 3.3; Choromanski et al. 2021, section
 //! 2.5 and appendix B.1). The products are as many; a kernel that scans the sequence keeps queries, keys and values
-//! alone, and its backward pass runs the sums again in both directions (algorithm 1 of Katharopoulos et al.).
+//! alone, and its backward pass runs the sums again in both directions (algorithm 1 of Katharopoulos et al.). Without such
+//! a kernel the state of every position lies in memory, n m d elements, and the products of keys and values are
+//! element-wise (performer-pytorch and linear-attention-transformer as they run without it).
+
+use serde::Deserialize;
 
 use super::{Context, Inputs};
 use crate::ledger::{Keeps, Shape, Tape, Tensor};
+
+/// How running sums over positions are computed, in a decoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Running {
+    /// By one kernel that scans the positions.
+    #[default]
+    Scan,
+    /// As a tensor with the state of every position.
+    States,
+}
 
 /// The product of the features of queries and keys with the values.
 pub(super) struct Product {
@@ -26,6 +41,8 @@ pub(super) struct Product {
     /// Whether the features lie as the projection wrote them, positions before heads, so that with more than one sequence
     /// PyTorch lays the queries out anew for each product.
     pub interleaved: bool,
+    /// How running sums are computed.
+    pub running: Running,
 }
 
 impl Product {
@@ -37,7 +54,12 @@ impl Product {
         let positions = context.batch.length;
         let weight = self.normalised.then(|| self.weight(tape, context, inputs));
         let shape = Shape { batch, m: positions, n: head_width, k: self.features };
-        let out = if inputs.causal {
+        let out = if inputs.causal && self.running == Running::States {
+            let elements = batch * positions * self.features * head_width;
+            let states = tape.operation("keys by values", 1.0, &[self.key, self.value], elements, Keeps::These(&[self.key, self.value]));
+            let states = tape.pass("running sum of states", states);
+            tape.matmul("queries by state", self.query, states, Shape { batch: batch * positions, m: 1.0, ..shape })
+        } else if inputs.causal {
             tape.causal_product([self.query, self.key, self.value], shape)
         } else {
             let query = self.laid_out(tape, context);

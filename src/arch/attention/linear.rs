@@ -10,9 +10,9 @@
 
 use serde::Deserialize;
 
-use super::kernel::Product;
+use super::kernel::{Product, Running};
 use super::{Abilities, Context, Inputs, Mechanism, queries_keys_values};
-use crate::ledger::{Activation, Tape, Tensor};
+use crate::ledger::{Activation, Keeps, Tape, Tensor};
 
 /// What queries and keys are mapped to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -21,7 +21,8 @@ pub enum Features {
     /// elu(x) + 1 (Katharopoulos et al. 2020).
     #[default]
     Elu,
-    /// Softmax of queries over the width of a head, of keys over positions (Shen et al. 2018).
+    /// Softmax of queries over the width of a head, of keys over positions (Shen et al. 2018); in a decoder the keys'
+    /// exponentials, normalised with the running sum.
     Softmax,
 }
 
@@ -32,15 +33,18 @@ pub struct Settings {
     /// The feature map: elu or softmax.
     #[serde(default)]
     pub features: Features,
-    /// Whether each row is divided by the sum of its weights; where not said, it is unless the features are softmaxes,
-    /// whose weights sum to one.
+    /// Whether each row is divided by the sum of its weights; where not said, it is unless the features are softmaxes
+    /// of an encoder, whose weights sum to one.
     #[serde(default)]
     pub normalised: Option<bool>,
+    /// How a decoder sums over earlier positions: scan or states.
+    #[serde(default)]
+    pub running: Running,
 }
 
 impl Mechanism for Settings {
     fn abilities(&self) -> Abilities {
-        Abilities { causal: self.features == Features::Elu, rotary: true, fused_projection: true, ..Abilities::default() }
+        Abilities { causal: true, rotary: true, fused_projection: true, ..Abilities::default() }
     }
 
     fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
@@ -54,13 +58,19 @@ impl Mechanism for Settings {
                 (features(query), features(key))
             }
             Features::Softmax => {
-                let (query, key) = (tape.softmax(query), tape.softmax(key));
+                let query = tape.softmax(query);
+                let key = if inputs.causal {
+                    let key = tape.operation("exponential", 1.0, &[key], key.elements, Keeps::Output);
+                    tape.pass("copy keys", key)
+                } else {
+                    tape.softmax(key)
+                };
                 (if context.attention.scaled { tape.pass("scale queries", query) } else { query }, key)
             }
         };
         let features = context.attention.head_width(context.model.width) as f64;
-        let normalised = self.normalised.unwrap_or(self.features != Features::Softmax);
+        let normalised = self.normalised.unwrap_or(self.features != Features::Softmax || inputs.causal);
         let interleaved = self.features == Features::Elu;
-        Product { query, key, value, features, normalised, interleaved }.write(tape, context, inputs)
+        Product { query, key, value, features, normalised, interleaved, running: self.running }.write(tape, context, inputs)
     }
 }

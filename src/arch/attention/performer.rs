@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::super::config::Model;
 use super::super::validate::check_size;
-use super::kernel::Product;
+use super::kernel::{Product, Running};
 use super::{Abilities, Attention, Context, Inputs, Mechanism, queries_keys_values};
 use crate::document::Problem;
 use crate::ledger::{Activation, Keeps, Shape, Tape, Tensor};
@@ -41,6 +41,9 @@ pub struct Settings {
     /// performer-pytorch has it; of relu none, so that it works on queries and keys themselves.
     #[serde(default)]
     pub features: Option<u64>,
+    /// How a decoder sums over earlier positions: scan or states.
+    #[serde(default)]
+    pub running: Running,
 }
 
 impl Settings {
@@ -108,7 +111,7 @@ impl Mechanism for Settings {
         let (query, key) = (features(query, Side::Query), features(key, Side::Key));
         let interleaved = random.is_none();
         let features = random.unwrap_or(head_width);
-        Product { query, key, value, features, normalised: true, interleaved }.write(tape, context, inputs)
+        Product { query, key, value, features, normalised: true, interleaved, running: self.running }.write(tape, context, inputs)
     }
 }
 
