@@ -78,6 +78,13 @@ impl Tape {
         self.weight(elements, held.bytes.unwrap_or(self.element_bytes), parameter)
     }
 
+    /// What says which of the `elements` of a matrix are pruned: as many numbers of its type, held beside it and counted as no
+    /// parameter.
+    pub fn pruning_mask(&mut self, elements: f64) -> Tensor {
+        let parameter = Parameter { density: 0.0, trained: false, ..self.described(0.0) };
+        self.weight(elements, self.element_bytes, parameter)
+    }
+
     /// A quantised matrix in the precision of the step: a code looked up and scaled, 2 FLOPs an element. The copy is not
     /// kept; where `x`, which it is to be multiplied with, needs a gradient, backward makes it again.
     pub fn dequantise(&mut self, weight: Tensor, elements: f64, x: Tensor) -> Tensor {

@@ -1,8 +1,8 @@
 //! Unstructured pruning: single weights are zero, wherever they stand (Han et al. 2015, arXiv 1506.02626).
 //!
 //! It counts fewer parameters, and a file stores fewer: the values that are left and one bit a position. Memory and FLOPs
-//! of a step stay those of the dense layer, and training adds a mask of one byte an element and a pass that applies it:
-//! products skip such zeros only on an accelerator whose profile says so.
+//! of a step stay those of the dense layer, and training adds a mask of the weight's type, a pass that applies it, and keeps what
+//! that makes (`torch.nn.utils.prune`): products skip such zeros only on an accelerator whose profile says so.
 
 use serde::Deserialize;
 
@@ -41,7 +41,7 @@ impl Unstructured {
             return Values { weight: values(tape, held, x), units };
         }
         let weight = tape.held(held);
-        let mask = tape.mask(weight.elements);
+        let mask = tape.pruning_mask(whole.rows * whole.columns);
         Values { weight: tape.multiply("apply pruning mask", weight, mask), units }
     }
 
