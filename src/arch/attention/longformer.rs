@@ -206,8 +206,10 @@ impl Settings {
         let [query, key, value] = GLOBAL;
         let query = project(tape, context, query, context.attention.heads, tokens);
         let query = tape.pass("scale", query);
-        let key = apart(tape, context, key, inputs.x);
-        let value = apart(tape, context, value, inputs.x);
+        let in_chunks = self.computes == LongformerComputes::Chunks;
+        let [key, value] = [key, value].map(|name| {
+            if in_chunks { apart(tape, context, name, inputs.x) } else { project(tape, context, name, context.attention.heads, inputs.x) }
+        });
         let mut scores = tape.matmul("scores of global queries", query, key, sizes.scores(sizes.global, sizes.length));
         if let Some(padding) = inputs.shared {
             scores = tape.masked_fill("mask of padding", scores, padding);
