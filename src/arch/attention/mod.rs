@@ -398,11 +398,10 @@ fn queries_keys_values(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) 
             }
             if copied { tape.pass("copy values", x) } else { x }
         };
-        [
-            share(tape, heads),
-            part(tape, false),
-            part(tape, rotary.is_some() && groups == heads && heads > 1 && context.batch.sequences > 1.0),
-        ]
+        let several = context.batch.sequences > 1.0;
+        let query = share(tape, heads);
+        let query = if attention.picked_heads && rotary.is_none() && several { tape.pass("copy queries", query) } else { query };
+        [query, part(tape, false), part(tape, rotary.is_some() && groups == heads && heads > 1 && several)]
     } else {
         [
             project(tape, context, "query projection", heads, inputs.x),
