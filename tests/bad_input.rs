@@ -627,6 +627,32 @@ fn settings_of_learned_patterns_that_contradict_each_other_are_refused() {
     }
 }
 
+/// Kernels, landmarks, hashes and latents: the same.
+#[test]
+fn settings_of_kernels_and_latents_that_cannot_be_are_refused() {
+    let cases = [
+        ("performer = { features = 0 }", "performer.features", "1 to"),
+        ("performer = { kernel = \"elu\" }", "performer.kernel", "softmax, relu"),
+        ("linear = { features = \"relu\" }", "linear.features", "elu, softmax"),
+        ("nystrom = { landmarks = 0 }", "nystrom.landmarks", "1 to"),
+        ("nystrom = { landmarks = 64, iterations = 65 }", "nystrom.iterations", "1 to 64"),
+        ("nystrom = { landmarks = 64, convolution = 64 }", "nystrom.convolution", "an odd number"),
+        ("yoso = { planes = 31 }", "yoso.planes", "1 to 30"),
+        ("yoso = { hashes = 0 }", "yoso.hashes", "1 to"),
+        ("luna = { packed_length = 0 }", "luna.packed_length", "1 to"),
+        ("induced_set = { points = 0 }", "induced_set.points", "1 to"),
+    ];
+    for (settings, key, allowed) in cases {
+        let kind = settings.split_once(' ').unwrap().0;
+        let message = refused_model(&format!("attention.kind = \"{kind}\"\nattention.{settings}\n"));
+        says(&message, "mine.toml:3: attention.", &[key, "found ", "allowed: ", allowed]);
+    }
+    let message = refused_model("attention.kind = \"performer\"\nembedding.positions = { kind = \"relative_bias\", buckets = 32 }\n");
+    says(&message, "mine.toml:2: attention.kind", &["performer", "positions"]);
+    let message = refused_model("attention.kind = \"linear\"\nattention.implementation = \"fused\"\n");
+    says(&message, "mine.toml:3: attention.implementation", &["eager"]);
+}
+
 #[test]
 fn a_sequence_beyond_a_learned_pattern_is_refused() {
     let place = Workplace::new();

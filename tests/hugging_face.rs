@@ -26,6 +26,28 @@ fn says(config: &str, parts: &[&str]) {
 }
 
 #[test]
+fn what_nystromformer_and_yoso_cannot_run_is_refused() {
+    says("{\"model_type\": \"nystromformer\", \"inv_coeff_init_option\": true}", &["inv_coeff_init_option: found true", "false"]);
+    says("{\"model_type\": \"nystromformer\", \"segment_means_seq_len\": 100}", &["segment_means_seq_len: found 100", "64 landmarks"]);
+    says("{\"model_type\": \"nystromformer\", \"is_decoder\": true}", &["is_decoder: found true"]);
+    says(
+        "{\"model_type\": \"yoso\", \"use_expectation\": false, \"lsh_backward\": false}",
+        &["lsh_backward: found false", "use_expectation"],
+    );
+    says("{\"model_type\": \"yoso\", \"architectures\": [\"YosoForCausalLM\"]}", &["YosoForCausalLM", "ForMaskedLM"]);
+}
+
+#[test]
+fn a_convolution_that_is_null_is_none_though_the_default_has_one() {
+    let place = Workplace::new();
+    let parameters = |more: &str| {
+        place.write("config.json", format!("{{\"model_type\": \"nystromformer\"{more}}}"));
+        place.json(&["inspect", "config.json", "--format", "json"])["parameters"]["total"].as_i64().unwrap()
+    };
+    assert_eq!(parameters("") - parameters(", \"conv_kernel_size\": null"), 12 * 12 * 65);
+}
+
+#[test]
 fn a_file_and_its_folder_are_the_same_model() {
     let place = Workplace::new();
     place.write("saved/config.json", TINY);

@@ -86,13 +86,13 @@ impl Mechanism for Settings {
         let [query, key, value] = queries_keys_values(tape, context, inputs);
         let matrix = random.map(|features| tape.buffer(features * head_width));
         let mut features = |x: Tensor, side: Side| {
-            let x_scaled = tape.pass("scale", x);
+            let scaled = tape.pass("scale", x);
             let rows = x.elements / head_width;
             let projected = match (matrix, random) {
                 (Some(matrix), Some(features)) => {
-                    tape.matmul("random features", x_scaled, matrix, Shape::product(rows, features, head_width))
+                    tape.matmul("random features", scaled, matrix, Shape::product(rows, features, head_width))
                 }
-                _ => x_scaled,
+                _ => scaled,
             };
             match self.kernel {
                 Kernel::Softmax => {
@@ -100,7 +100,7 @@ impl Mechanism for Settings {
                         Side::Query => rows,
                         Side::Key => context.batch.sequences * context.attention.heads as f64,
                     };
-                    exponential(tape, x, projected, largest)
+                    exponential(tape, x, projected, rows, largest)
                 }
                 Kernel::Relu => {
                     let features = tape.activate(Activation::Relu, projected);
@@ -117,13 +117,12 @@ impl Mechanism for Settings {
 
 /// exp(projected - |x|^2 / 2 - max) plus a small number. The largest values are detached only after PyTorch has kept what
 /// their gradient would need.
-fn exponential(tape: &mut Tape, x: Tensor, projected: Tensor, largest: f64) -> Tensor {
-    let rows = projected.elements / largest;
-    let largest = tape.operation("largest product", rows, &[projected], largest, Keeps::OutputAnd(&[projected]));
+fn exponential(tape: &mut Tape, x: Tensor, projected: Tensor, rows: f64, largest: f64) -> Tensor {
+    let compared = projected.elements / largest;
+    let largest = tape.operation("largest product", compared, &[projected], largest, Keeps::OutputAnd(&[projected]));
     let largest = tape.detached(largest);
-    let norm_rows = x.elements;
-    let squares = tape.operation("squares", 1.0, &[x], norm_rows, Keeps::These(&[x]));
-    let norms = tape.expand("half squared length", squares, x.elements);
+    let squares = tape.operation("squares", 1.0, &[x], x.elements, Keeps::These(&[x]));
+    let norms = tape.operation("half squared length", x.elements / rows, &[squares], rows, Keeps::Nothing);
     let exponentials = tape.operation("exponential", 3.0, &[projected, norms, largest], projected.elements, Keeps::Output);
     tape.pass("plus epsilon", exponentials)
 }
