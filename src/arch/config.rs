@@ -566,6 +566,10 @@ pub enum Pooling {
     First,
     /// The first position as it is (ViT).
     FirstAsIs,
+    /// The mean of all positions, through a dense layer and an activation.
+    Mean,
+    /// The mean of all positions as it is.
+    MeanAsIs,
     /// The decoder's position of the end-of-sequence token, through a dense layer and an activation (BART).
     End,
     /// The last position that is no padding: every position gets its logits, and one is picked (GPT-2).

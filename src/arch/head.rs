@@ -29,16 +29,16 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, hidden: Tensor, tabl
         HeadKind::Classification => {
             let rows = context.batch.sequences;
             let logits = match model.head.pooling {
-                Pooling::First | Pooling::End => {
-                    let first = if model.head.pooling == Pooling::End { end(tape, context, hidden) } else { first(tape, context, hidden) };
+                Pooling::First | Pooling::End | Pooling::Mean => {
+                    let first = looked_at(tape, context, hidden);
                     let first = if model.head.input_dropout { tape.dropout(first, rate(context)) } else { first };
                     let inner = model.head.inner_width.unwrap_or(model.width);
                     let pooled = dense(tape, context, "pooler", first, inner, model.head.activation.unwrap_or(Activation::Tanh));
                     let pooled = tape.dropout(pooled, rate(context));
                     classifier(tape, context, pooled, inner, classes(context), true)
                 }
-                Pooling::FirstAsIs => {
-                    let first = first(tape, context, hidden);
+                Pooling::FirstAsIs | Pooling::MeanAsIs => {
+                    let first = looked_at(tape, context, hidden);
                     let first = tape.dropout(first, rate(context));
                     classifier(tape, context, first, model.hidden_width(), classes(context), true)
                 }
@@ -177,6 +177,18 @@ fn end(tape: &mut Tape, context: &Context<'_>, hidden: Tensor) -> Tensor {
     let mask = tape.mask(tape.tokens());
     let elements = context.batch.sequences * context.model.hidden_width() as f64;
     tape.operation("pick end of sequence", 0.0, &[hidden, mask], elements, Keeps::These(&[mask]))
+}
+
+/// What a classification looks at: one vector of each sequence.
+fn looked_at(tape: &mut Tape, context: &Context<'_>, hidden: Tensor) -> Tensor {
+    match context.model.head.pooling {
+        Pooling::End => end(tape, context, hidden),
+        Pooling::Mean | Pooling::MeanAsIs => {
+            let elements = context.batch.sequences * context.model.hidden_width() as f64;
+            tape.operation("mean of positions", hidden.elements / elements, &[hidden], elements, Keeps::Nothing)
+        }
+        Pooling::First | Pooling::FirstAsIs | Pooling::Last => first(tape, context, hidden),
+    }
 }
 
 /// The first position of each sequence.

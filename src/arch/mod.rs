@@ -25,7 +25,7 @@ pub use feed_forward::{Combine, FeedForward, FeedForwardKind, Mixture};
 pub use linear::LinearKind;
 
 use crate::document::{Data, Diagnostic, Node, Problem, Table, overlay};
-use crate::ledger::{Ledger, Tape, Tensor};
+use crate::ledger::{Ledger, Tape, Tensor, Tile};
 
 /// The sizes of one forward pass.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -162,8 +162,17 @@ impl Model {
     /// # Errors
     /// The sequence is longer than the model's positions or length projections.
     pub fn ledger(&self, batch: Batch) -> Result<Ledger, Problem> {
+        self.ledger_in_tiles(batch, None)
+    }
+
+    /// The same on a device whose memory holds whole tiles of matrices.
+    ///
+    /// # Errors
+    /// As [`Model::ledger`].
+    pub fn ledger_in_tiles(&self, batch: Batch, tile: Option<Tile>) -> Result<Ledger, Problem> {
         self.check_length((batch.length + self.class_positions()) as u64)?;
-        self.write(Tape::new(batch.element_bytes, batch.sequences * batch.length), batch, 0.0)
+        let tape = Tape::new(batch.element_bytes, batch.sequences * batch.length).in_tiles(tile);
+        self.write(tape, batch, 0.0)
     }
 
     /// The ledger of a trained model that is only run: no dropout, no loss, nothing kept. A decoder may find the keys and

@@ -402,7 +402,7 @@ impl Model {
         let fits = match head.kind {
             HeadKind::MaskedLm | HeadKind::Pooler | HeadKind::Discriminator => !decodes,
             HeadKind::Classification => match head.pooling {
-                Pooling::First | Pooling::FirstAsIs => !decodes,
+                Pooling::First | Pooling::FirstAsIs | Pooling::Mean | Pooling::MeanAsIs => !decodes,
                 Pooling::End => decodes && self.encoder.is_some(),
                 Pooling::Last => decodes && self.encoder.is_none(),
             },

@@ -31,6 +31,8 @@ pub enum Activation {
     GeluPython,
     /// The tanh form of GELU written as separate element-wise operations, as Hugging Face's `gelu_new` is.
     GeluNew,
+    /// x times its distribution, whose tanh form is computed in separate operations, as Flax does.
+    GeluDistribution,
     /// The tanh form with one factor taken out of the cubic, as Hugging Face's `gelu_fast` is.
     GeluFast,
     /// x sigmoid(1.702 x) as separate operations.
@@ -83,6 +85,13 @@ impl Tape {
                 let tanh = self.step("gelu: tanh", 1.0, inner, Keeps::Output);
                 let one_plus = self.step("gelu: one plus", 1.0, tanh, Keeps::Nothing);
                 self.multiply("gelu: product", half, one_plus)
+            }
+            Activation::GeluDistribution => {
+                // x (0.5 (1 + tanh(c (x + a x^3)))).
+                let inner = self.step("gelu: cubic", 4.0, x, keep_x);
+                let tanh = self.step("gelu: tanh", 1.0, inner, Keeps::Output);
+                let distribution = self.step("gelu: distribution", 2.0, tanh, Keeps::Nothing);
+                self.multiply("gelu: product", x, distribution)
             }
             Activation::GeluFast => {
                 // 0.5 x (1 + tanh(c x (1 + a x x))).

@@ -23,7 +23,7 @@ pub use op::{Component, Cost, Kernel, Op, Shape, Work};
 pub use primitive::Keeps;
 pub use rerun::Rerun;
 pub use sparse::{Held, Pattern, Unit, Units};
-pub use tape::{Experts, Repeat, Tape, Tensor};
+pub use tape::{Experts, Repeat, Tape, Tensor, Tile};
 
 use op::TensorRecord;
 

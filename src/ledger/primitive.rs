@@ -50,6 +50,36 @@ impl Tape {
         self.pick(name, from, indices, elements, &[from, indices])
     }
 
+    /// `from` in another order, whose indices lie in memory for other reasons; keeps nothing.
+    pub fn permute(&mut self, name: &'static str, from: Tensor, order: Tensor, elements: f64) -> Tensor {
+        self.pick(name, from, order, elements, &[])
+    }
+
+    /// The order of lists of `length` keys: log2 L (log2 L + 1) / 2 passes of compare and exchange over keys and their places
+    /// (Batcher 1968, bitonic sort, which is what devices without branches run). Indices without gradient.
+    pub fn sort(&mut self, name: &'static str, keys: Tensor, length: f64) -> Tensor {
+        let order = self.indices(keys.elements);
+        let stages = length.log2().ceil().max(1.0);
+        let passes = stages * (stages + 1.0) / 2.0;
+        self.record(Draft {
+            name,
+            formula: "L log2 L (log2 L + 1) / 4 compare-exchanges (Batcher 1968)",
+            rule: Rule::Gather,
+            inputs: &[keys],
+            output: order,
+            keeps: &[],
+            matmul_flops: 0.0,
+            elementwise_flops: 0.5 * passes * keys.elements,
+            shape: None,
+        });
+        if let Some(op) = self.ledger.ops.last_mut() {
+            let each_way = passes * (op.forward.bytes_read + op.forward.bytes_written);
+            op.forward.bytes_read = each_way;
+            op.forward.bytes_written = each_way;
+        }
+        order
+    }
+
     fn pick(&mut self, name: &'static str, from: Tensor, indices: Tensor, elements: f64, keeps: &[Tensor]) -> Tensor {
         let output = self.made_of(&[from], elements);
         self.record(Draft {
@@ -129,8 +159,14 @@ impl Tape {
         output
     }
 
-    /// Softmax over the last dimension; keeps its output.
+    /// Softmax over the last dimension; keeps its output. As operations of their own, the exponential keeps its output and the
+    /// quotient its denominators, spread over all elements.
     pub fn softmax(&mut self, input: Tensor) -> Tensor {
+        if self.separate_softmax {
+            let exponential = self.operation("softmax: exponential", 2.0, &[input], input.elements, Keeps::Output);
+            let sums = self.operation("softmax: sums", 1.0, &[exponential], input.elements, Keeps::Nothing);
+            return self.divide("softmax: quotient", exponential, sums);
+        }
         let output = self.made_of(&[input], input.elements);
         self.record(Draft {
             name: "softmax",
@@ -153,6 +189,7 @@ impl Tape {
         }
         let output = self.made_of(&[input], input.elements);
         let mask = self.constant(input.elements, self.dropout_mask_bytes);
+        let mask = self.padded(mask, input.padding);
         self.pointwise("dropout", 4.0, &[input], output, &[mask], COUNTED);
         output
     }

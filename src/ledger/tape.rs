@@ -11,6 +11,27 @@ pub struct Tensor {
     /// Number of elements.
     pub elements: f64,
     pub(super) gradient: bool,
+    /// Elements in memory for each of its own: more than 1 where memory holds whole tiles.
+    pub(super) padding: f64,
+}
+
+/// The smallest piece of a matrix that memory holds: rows and columns. A TPU pads the last two dimensions of a tensor in fp32
+/// to multiples of 8 and 128, whichever way round takes less (OpenXLA, tiled layout).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tile {
+    /// Rows.
+    pub rows: f64,
+    /// Columns.
+    pub columns: f64,
+}
+
+impl Tile {
+    /// Elements in memory for each element of a product.
+    fn padding(&self, shape: &Shape) -> f64 {
+        let whole = |size: f64, piece: f64| (size / piece).ceil() * piece;
+        let stored = |m: f64, n: f64| whole(m, self.rows) * whole(n, self.columns);
+        stored(shape.m, shape.n).min(stored(shape.n, shape.m)) / (shape.m * shape.n)
+    }
 }
 
 /// Bytes of a mask element, as on a GPU.
@@ -41,6 +62,9 @@ pub struct Tape {
     experts: Experts,
     pub(super) element_bytes: f64,
     pub(super) dropout_mask_bytes: f64,
+    /// Whether a softmax is an exponential and a quotient, each an operation of its own.
+    pub(super) separate_softmax: bool,
+    tile: Option<Tile>,
     /// Sequences times positions, the rows of every activation.
     tokens: f64,
 }
@@ -103,8 +127,16 @@ impl Tape {
             experts: Experts::ONE,
             element_bytes,
             dropout_mask_bytes: MASK_BYTES,
+            separate_softmax: false,
+            tile: None,
             tokens,
         }
+    }
+
+    /// The same in memory that holds whole tiles.
+    #[must_use]
+    pub fn in_tiles(self, tile: Option<Tile>) -> Self {
+        Self { tile, ..self }
     }
 
     /// A tape of a trained model that is only run: no dropout, no loss, no gradient, nothing kept.
@@ -216,6 +248,14 @@ impl Tape {
         result
     }
 
+    /// Writes a softmax as operations of their own, or as one kernel.
+    pub fn with_separate_softmax<T>(&mut self, separate: bool, write: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.separate_softmax, separate);
+        let result = write(self);
+        self.separate_softmax = before;
+        result
+    }
+
     /// A matrix, trained unless what is written is frozen.
     pub fn matrix(&mut self, rows: f64, columns: f64) -> Tensor {
         let factored = rows + columns;
@@ -276,7 +316,17 @@ impl Tape {
 
     /// What an operation makes of `inputs`: gradients flow through it if they flow through one of them.
     pub(super) fn made_of(&mut self, inputs: &[Tensor], elements: f64) -> Tensor {
-        self.tensor(elements, self.element_bytes, inputs.iter().any(|input| input.gradient))
+        let tensor = self.tensor(elements, self.element_bytes, inputs.iter().any(|input| input.gradient));
+        match inputs.iter().find(|input| input.elements == elements) {
+            Some(input) => self.padded(tensor, input.padding),
+            None => tensor,
+        }
+    }
+
+    /// The tensor with as many elements in memory for each of its own.
+    pub(super) fn padded(&mut self, tensor: Tensor, padding: f64) -> Tensor {
+        self.ledger.tensors[tensor.id].bytes *= padding / tensor.padding;
+        Tensor { padding, ..tensor }
     }
 
     /// A share of a tensor without a copy; keeping it keeps the whole.
@@ -335,12 +385,13 @@ impl Tape {
             layer_input: false,
             split: self.split,
         });
-        Tensor { id, elements, gradient: gradient && !self.inference }
+        Tensor { id, elements, gradient: gradient && !self.inference, padding: 1.0 }
     }
 
     /// A matrix product. It keeps an input if the other one needs a gradient.
     pub fn matmul(&mut self, name: &'static str, left: Tensor, right: Tensor, shape: Shape) -> Tensor {
         let output = self.made_of(&[left, right], shape.batch * shape.m * shape.n);
+        let output = self.padded(output, self.tile.map_or(1.0, |tile| tile.padding(&shape)));
         let mut keeps = Vec::with_capacity(2);
         if right.gradient {
             keeps.push(left);

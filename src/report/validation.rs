@@ -15,6 +15,11 @@ fn bar(share: f64) -> String {
     if share == 0.0 { "exact".to_string() } else { format!("{} %", (1e6 * share).round() / 1e4) }
 }
 
+/// A count whole, a small figure with three decimals.
+fn figure(value: f64) -> String {
+    if value.fract() == 0.0 || value >= 1000.0 { grouped(value) } else { format!("{value:.3}") }
+}
+
 /// One line a table and quantity, then what is explained.
 #[must_use]
 pub fn table(validations: &[Validation]) -> String {
@@ -35,23 +40,37 @@ pub fn table(validations: &[Validation]) -> String {
     });
     let head = ["table", "quantity", "cases", "exact", "mean\nerror", "median\nerror", "worst\nerror", "bar", "within\nthe bar"];
     let mut out = draw(head.map(String::from).to_vec(), rows.collect(), 2);
-    let explained = explanations(validations);
-    if !explained.is_empty() {
-        out += "\nExplained, and counted as within the bar:\n";
+    for (holds, title) in [(true, "Explained, and counted as within the bar"), (false, "Outside the bar")] {
+        let explained = explanations(validations, holds);
+        if !explained.is_empty() {
+            out += &format!("\n{title}:\n");
+        }
         for (why, cases) in explained {
-            out += &wrap(&format!("{}: {why}.", cases.join("; ")), 110, "  ");
+            out += &wrap(&format!("{}: {}.", cases.join("; "), why.trim_end_matches('.')), 110, "  ");
         }
     }
-    for validation in validations {
-        out += &wrap(&format!("{}: {}", validation.table, validation.source), 110, "");
+    for (source, tables) in sources(validations) {
+        out += &wrap(&format!("{}: {source}", tables.join(", ")), 110, "");
     }
     out
 }
 
-/// Every explanation once, with the models it is of.
-fn explanations(validations: &[Validation]) -> Vec<(&str, Vec<&str>)> {
+/// Every source once, with the tables it is of.
+fn sources(validations: &[Validation]) -> Vec<(&str, Vec<&str>)> {
     let mut out: Vec<(&str, Vec<&str>)> = Vec::new();
-    for check in validations.iter().flat_map(|validation| &validation.checks) {
+    for validation in validations {
+        match out.iter_mut().find(|(known, _)| *known == validation.source) {
+            Some((_, tables)) => tables.push(&validation.table),
+            None => out.push((&validation.source, vec![&validation.table])),
+        }
+    }
+    out
+}
+
+/// Every explanation of what holds its bar, or of what does not, once, with the models it is of.
+fn explanations(validations: &[Validation], holds: bool) -> Vec<(&str, Vec<&str>)> {
+    let mut out: Vec<(&str, Vec<&str>)> = Vec::new();
+    for check in validations.iter().flat_map(|validation| &validation.checks).filter(|check| check.holds == holds) {
         let Some(why) = check.explanation.as_deref() else { continue };
         let model = check.case.split(", batch").next().unwrap_or_default();
         match out.iter_mut().find(|(known, _)| *known == why) {
@@ -71,8 +90,8 @@ pub fn rows(validations: &[Validation]) -> String {
             validation.table.clone(),
             check.case.clone(),
             check.quantity.to_string(),
-            grouped(check.predicted),
-            grouped(check.recorded),
+            figure(check.predicted),
+            figure(check.recorded),
             if check.predicted == check.recorded { "exact".into() } else { format!("{:+.3} %", 100.0 * check.error()) },
             bar(check.bar),
             if check.holds { "yes" } else { "NO" }.to_string(),

@@ -3,9 +3,11 @@
 //! Everything ends as [`Check`]s in a [`Validation`]: a figure of the model beside the recorded one, and the bar for
 //! their difference.
 
+mod arena;
 mod attention;
 mod modules;
 
+pub use arena::arena;
 pub use attention::attention;
 pub use modules::{Explanation, Recording};
 

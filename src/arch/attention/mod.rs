@@ -167,6 +167,9 @@ macro_rules! mechanisms {
             /// How the mask of that dropout is kept; as the model's where not said.
             #[serde(default)]
             pub dropout_mask: Option<DropoutMask>,
+            /// Whether a softmax is an exponential and a quotient with a backward pass each (JAX), not one kernel.
+            #[serde(default)]
+            pub separate_softmax: bool,
             /// eager or fused.
             #[serde(default)]
             pub implementation: Implementation,
@@ -339,7 +342,9 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> 
         _ => &cross,
     };
     let masks = context.attention.dropout_mask.unwrap_or(context.model.dropout_mask);
-    let mixed = tape.with_dropout_masks(masks.bytes(), |tape| tape.split(|tape| mechanism.write(tape, context, inputs)));
+    let mixed = tape.with_dropout_masks(masks.bytes(), |tape| {
+        tape.with_separate_softmax(context.attention.separate_softmax, |tape| tape.split(|tape| mechanism.write(tape, context, inputs)))
+    });
     if !mechanism.projects_out() {
         return mixed;
     }

@@ -57,6 +57,9 @@ pub struct Settings {
     /// below two for each chunk, in two factors from twice the chunk length on.
     #[serde(default)]
     pub buckets: Vec<u64>,
+    /// Whether the sort is undone by sorting again, not by scattering (Long Range Arena, whose device sorts faster).
+    #[serde(default)]
+    pub undo_by_sort: bool,
     /// Whether the output projection follows (Long Range Arena: not).
     #[serde(default = "yes")]
     pub output_projection: bool,
@@ -202,17 +205,23 @@ impl Settings {
         if let Some(tables) = rotary(context, inputs) {
             query = tape.rotate(query, tables);
         }
+        let positions = context.batch.length * self.hashes as f64;
+        let mut order = None;
         if let Some(buckets) = buckets {
             let rows = self.rows(tape, heads as f64);
-            tape.operation("sort by bucket", 1.0, &[buckets], rows, Keeps::Nothing);
-            let order = tape.indices(rows);
+            let order_of_rows = tape.sort("sort by bucket", buckets, positions);
             let mut gather = |x: Tensor| {
                 let repeated = tape.expand("repeat for hash rounds", x, rows * chunks.head_width);
                 let padded = chunks.count * chunks.length * chunks.head_width;
-                tape.gather_elements("gather by bucket", repeated, order, padded)
+                tape.gather_elements("gather by bucket", repeated, order_of_rows, padded)
             };
             query = gather(query);
             value = gather(value);
+            let undo = |tape: &mut Tape| match self.undo_by_sort {
+                true => tape.sort("sort the order", order_of_rows, positions),
+                false => tape.permute("undo the order", order_of_rows, order_of_rows, rows),
+            };
+            order = Some(undo(tape));
         }
         // Keys of length one: x / sqrt(mean(x^2)), over sqrt(d_h).
         let lengths = tape.operation("key length", 2.0, &[query], query.elements / chunks.head_width, Keeps::OutputAnd(&[query]));
@@ -220,16 +229,20 @@ impl Settings {
         let key = tape.pass("scale keys", key);
         let masks = if inputs.causal { &["causal mask", "mask of the position itself"][..] } else { &["mask of the position itself"] };
         let (out, logits) = attend(tape, context, [query, key, value], chunks, masks);
-        if cut.is_none() {
-            return out;
-        }
+        let Some(order) = order else { return out };
         let rows = tape.tokens() * context.attention.heads as f64;
-        let out = tape.expand("undo the sort", out, self.hashes as f64 * rows * chunks.head_width);
+        let out = tape.permute("undo the sort", out, order, self.hashes as f64 * rows * chunks.head_width);
+        if self.undo_by_sort {
+            // Sums of exponentials are put back by a sort of their own, and so are their gradients.
+            let sums = tape.detached(logits);
+            tape.sort("sort the sums", sums, positions);
+            tape.sort("sort the gradients of sums", sums, positions);
+        }
         if self.hashes == 1 {
             return out;
         }
         // Rounds are weighted by their share of the sum of exponentials (equation 7).
-        let logits = tape.expand("undo the sort", logits, self.hashes as f64 * rows);
+        let logits = tape.permute("undo the sort", logits, order, self.hashes as f64 * rows);
         let total = tape.operation("log-sum-exp of rounds", 2.0, &[logits], rows, Keeps::OutputAnd(&[logits]));
         let share = tape.operation("weight of a round", 2.0, &[logits, total], logits.elements, Keeps::Output);
         let weighted = tape.multiply("weigh rounds", out, share);
@@ -287,6 +300,7 @@ mod tests {
             chunks_after: 0,
             hashes: 1,
             buckets: buckets.to_vec(),
+            undo_by_sort: false,
             output_projection: true,
         }
     }
