@@ -119,7 +119,8 @@ pub struct Embedding {
     /// Whether a linear layer leads from the tables to the model's width; it does where not said if the widths differ.
     #[serde(default)]
     pub projected: Option<bool>,
-    /// What that layer stands behind: the sum of all tables, or the tokens' own, so that the others have the model's width.
+    /// What that layer stands behind: the sum of all tables and its dropout, that sum's norm, or the tokens' own vectors, so
+    /// that the others have the model's width.
     #[serde(default)]
     pub projection: Projection,
     /// Whether each token's vector stands between those of its neighbours before that layer (MobileBERT).
@@ -199,6 +200,8 @@ pub enum Projection {
     Sum,
     /// Those of the tokens.
     Tokens,
+    /// The sums, between their norm and their dropout (FNet).
+    Normalised,
 }
 
 /// How positions are told apart.

@@ -114,8 +114,13 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Option<Tensor
     if embedding.norm {
         x = stack::norm(tape, context, x);
     }
+    let projected = embedding.projected.unwrap_or(width as u64 != model.width);
+    let early = embedding.projection == Projection::Normalised;
+    if projected && early {
+        x = project(tape, context, x, width);
+    }
     x = tape.dropout(x, embedding.dropout.unwrap_or(model.dropout).value());
-    if embedding.projected.unwrap_or(width as u64 != model.width) {
+    if projected && !early {
         x = project(tape, context, x, width);
     }
     if embedding.positions.wide { with_positions(tape, context, x, model.width as f64) } else { x }

@@ -147,6 +147,12 @@ impl Tape {
         output
     }
 
+    /// Fourier transforms of `length` complex numbers each into `elements`, two a complex number; keeps nothing.
+    pub fn fourier(&mut self, name: &'static str, input: Tensor, elements: f64, length: f64) -> Tensor {
+        let formula = "5 m log2 m for m complex numbers (Cooley and Tukey 1965, as FFTW counts)";
+        self.counted(name, 2.5 * length.log2(), &[input], elements, Keeps::Nothing, formula)
+    }
+
     /// A pass that changes every element and keeps nothing: a scale by a number, a mask, a copy.
     pub fn pass(&mut self, name: &'static str, input: Tensor) -> Tensor {
         self.expand(name, input, input.elements)

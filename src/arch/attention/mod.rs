@@ -234,6 +234,8 @@ mechanisms! {
     Nystrom: nystrom = "nystrom",
     /// The chance that query and key share a bucket of a hash (Zeng et al. 2021).
     Yoso: yoso = "yoso",
+    /// No attention: a Fourier transform over positions and columns (Lee-Thorp et al. 2022).
+    Fnet: fnet = "fnet",
     /// No attention: a state-space layer whose matrices depend on the position (Gu and Dao 2023).
     Mamba: mamba = "mamba",
 }

@@ -8,6 +8,7 @@ mod bart;
 mod bert;
 mod config;
 mod decoder;
+mod fnet;
 mod gpt;
 mod head;
 mod llama;
@@ -47,6 +48,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("distilbert", bert::distilbert),
     ("electra", bert::electra),
     ("falcon", opt::falcon),
+    ("fnet", fnet::fnet),
     ("gemma", llama::gemma),
     ("gemma2", llama::gemma2),
     ("gpt2", gpt::gpt2),
