@@ -60,7 +60,8 @@ const SUBJECTS: &[Subject] = &[
         16,
         Growth::Linear,
     ),
-    Subject::new("axial", "", 1, Growth::Root),
+    // Between steps of less than a row, the grid that sequences are filled up to may stay the same.
+    Subject::new("axial", "", 128, Growth::Root),
     Subject::new("axial", "attention.axial = { row = 16 }", 16, Growth::Linear),
     Subject::new("axial", "attention.axial = { row = 16, axis = \"columns\" }", 16, Growth::Quadratic),
     Subject::new("sparse", "", 1, Growth::Root),
@@ -95,6 +96,9 @@ const SUBJECTS: &[Subject] = &[
     Subject::new("sliding_window", "attention.sliding_window = { window = 16 }", 1, Growth::Linear),
     Subject::new("sliding_window", "attention.implementation = \"fused\"\nattention.sliding_window = { window = 16 }", 1, Growth::Linear),
     Subject::new("transformer_xl", "attention.transformer_xl = { memory = 16 }", 1, Growth::Quadratic),
+    Subject::new("funnel", "", 1, Growth::Quadratic),
+    Subject::new("funnel", "attention.funnel = { segments = false, first_apart = true }", 1, Growth::Quadratic),
+    Subject::new("funnel", "attention.funnel = { distances = \"factorised\" }", 1, Growth::Quadratic),
     Subject::new("fnet", "", 1, Growth::Nothing),
     Subject::new("mamba", "attention.heads = 1\nattention.mamba = { states = 4 }", 1, Growth::Linear),
     Subject::new("xlnet", "", 1, Growth::Quadratic),
@@ -200,6 +204,32 @@ fn attention_to_a_part_says_where_it_saves_nothing() {
     assert!(said("use = \"bigbird-base\"", 704).contains("full attention up to 704 positions"));
     assert!(said("use = \"bert-base-local\"", 128).contains("local attention this model takes"));
     assert_eq!(said("use = \"bert-base-local\"", 4096), "");
+}
+
+/// Products of attention and feed-forward network, forward.
+fn inside(model: &Model, length: u64) -> f64 {
+    let ledger = ledger(model, 2, length);
+    let ops = ledger.ops().iter().filter(|op| matches!(op.component, Component::Attention | Component::FeedForward));
+    ops.map(|op| op.forward.matmul_flops * op.times).sum()
+}
+
+/// Layers behind a pooling take the products that they take of half as many positions; a mechanism that fills sequences
+/// up to whole blocks says that it cannot.
+#[test]
+fn a_pooled_layer_takes_what_a_layer_takes_at_the_shorter_length() {
+    for subject in SUBJECTS.iter().filter(|subject| !subject.decoder) {
+        let groups = "encoder.groups = [{ layers = 1 }, { layers = 2, pooling = {} }]\n";
+        let pooled = match model(&format!("{}{groups}", subject.text(3, 8))) {
+            Ok(pooled) => pooled,
+            Err(error) => {
+                assert!(error.to_string().contains("whole blocks"), "{}: {error}", subject.name());
+                continue;
+            }
+        };
+        let (whole, length) = (subject.model(1, 8), 4 * subject.step);
+        let parts = inside(&whole, 2 * length) + 2.0 * inside(&whole, length);
+        assert!(close(inside(&pooled, 2 * length), parts), "{}: {parts}", subject.name());
+    }
 }
 
 /// The same trials in every run: a failure is a failure for everybody.

@@ -36,6 +36,8 @@ fn released_models_have_the_parameters_that_their_libraries_count() {
     assert_eq!(parameters(&["longformer-base"]), 148_711_257);
     assert_eq!(parameters(&["longformer-large"]), 434_653_273);
     assert_eq!(parameters(&["bigbird-base"]), 128_111_286);
+    assert_eq!(parameters(&["funnel-small"]), 131_003_706);
+    assert_eq!(parameters(&["funnel-base"]), 177_088_314);
     assert_eq!(parameters(&["fnet-base"]), 83_485_184);
     assert_eq!(parameters(&["bigbird-large"]), 360_225_974);
     assert_eq!(parameters(&["t5-base"]), 222_903_552);

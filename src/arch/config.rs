@@ -10,6 +10,7 @@ use super::feed_forward::FeedForward;
 use super::latents::Latents;
 use super::linear::LinearKind;
 use super::linear::settings::{Adapter, Blocks, NOfM, Products, Quantised, Unstructured};
+use super::pooling::Pooling as SequencePooling;
 use super::prune::Prune;
 use crate::ledger::Activation;
 use crate::source::Source;
@@ -341,6 +342,15 @@ pub enum Streams {
 pub struct Group {
     /// Number of layers.
     pub layers: u64,
+    /// How often each of them runs in a row, with the same parameters.
+    #[serde(default = "one")]
+    pub repeats: u64,
+    /// How the sequence is shortened before them.
+    #[serde(default)]
+    pub pooling: Option<SequencePooling>,
+    /// Whether a pooled sequence is brought back to its whole length before them, and what had that length last is added.
+    #[serde(default)]
+    pub upsampling: bool,
     /// How positions mix in these layers.
     pub attention: Attention,
     /// The position-wise network of these layers.
@@ -634,6 +644,10 @@ impl Positions {
     pub(super) fn row_ids(&self) -> PositionIds {
         self.ids.unwrap_or(if self.reserved > 0 { PositionIds::Own } else { PositionIds::Fixed })
     }
+}
+
+fn one() -> u64 {
+    1
 }
 
 fn yes() -> bool {

@@ -31,7 +31,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, latents: Latents, in
     tape.set_tokens(context.batch.sequences * latents.count as f64);
     let stream = tape.operation("repeat latents", 0.0, &[trained], context.batch.sequences * trained.elements, Keeps::Nothing);
     let stream = stack::sub_layer(tape, context, Component::Attention, stream, |tape, x| {
-        attention::write(tape, context, &Inputs { x, memory, rotary: None, bias: None, shared: None, causal: false, beside: None })
+        attention::write(tape, context, &Inputs { x, memory, rotary: None, bias: None, shared: &[], causal: false, beside: None })
     });
     if context.feed_forward.kind == FeedForwardKind::None {
         return stream;

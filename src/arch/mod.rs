@@ -14,6 +14,7 @@ mod head;
 pub mod hugging_face;
 mod latents;
 mod linear;
+mod pooling;
 mod prune;
 mod stack;
 mod validate;
@@ -50,6 +51,8 @@ pub(crate) struct Context<'a> {
     pub cached: f64,
     /// Positions of each sequence that only fill up whole blocks.
     pub padding: f64,
+    /// What was pooled since the layers before.
+    pub pooled: Option<pooling::Pooled>,
 }
 
 impl Model {
@@ -151,10 +154,12 @@ impl Model {
         self.bottleneck.map_or(self.width, |bottleneck| bottleneck.width)
     }
 
-    /// Layers of all stacks.
+    /// Layers of all stacks, as often as they run.
     #[must_use]
     pub fn layers(&self) -> u64 {
-        [&self.encoder, &self.decoder].into_iter().flatten().map(|stack| stack.layers).sum()
+        let stacks = [&self.encoder, &self.decoder].into_iter().flatten();
+        let again = |stack: &Stack| -> u64 { stack.groups.iter().map(|group| group.layers * (group.repeats - 1)).sum() };
+        stacks.map(|stack| stack.layers + again(stack)).sum()
     }
 
     /// The ledger of one forward pass with its loss.
@@ -226,7 +231,8 @@ impl Model {
         let padding = batch.length - whole.length;
         let ids = embedding::input(tape, self, Batch { length: batch.length - class, ..batch });
         tape.set_tokens(batch.sequences * batch.length);
-        let context = Context { model: self, attention: &self.attention, feed_forward: &self.feed_forward, batch, cached, padding };
+        let context =
+            Context { model: self, attention: &self.attention, feed_forward: &self.feed_forward, batch, cached, padding, pooled: None };
         let table = embedding::table(tape, &context);
         let positions = embedding::rotary_tables(tape, &context);
         let mut encoded: Option<Tensor> = None;
@@ -239,6 +245,7 @@ impl Model {
         }
         let (hidden, causal) = match &self.decoder {
             Some(decoder) => {
+                tape.set_tokens(batch.sequences * batch.length);
                 let ids = if encoded.is_some() { tape.indices(tape.tokens()) } else { ids };
                 let x = embedding::write(tape, &context, table, ids);
                 (stack::write(tape, &context, decoder, x, encoded, positions, true), true)

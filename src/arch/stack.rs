@@ -1,20 +1,21 @@
 //! Stacks: equal layers of attention and feed-forward network around a residual stream.
 
-use super::Context;
 use super::attention::{self, Attention, Inputs};
 use super::config::{NormKind, NormPlacement, PositionKind, Stack, Streams};
 use super::feed_forward::{self, FeedForward, FeedForwardKind, Mixture};
+use super::pooling::{self, Pooled};
+use super::{Batch, Context};
 use super::{bottleneck, embedding};
 use crate::ledger::{Component, Keeps, Repeat, Tape, Tensor};
 use crate::units::Ratio;
 
-/// Writes a stack on `x`; with `memory`, each layer attends to it between its other two sub-layers.
+/// Writes a stack on `x`; with `encoded`, each layer attends to it between its other two sub-layers.
 pub(super) fn write(
     tape: &mut Tape,
     context: &Context<'_>,
     stack: &Stack,
     x: Tensor,
-    memory: Option<Tensor>,
+    encoded: Option<Tensor>,
     rotary: Option<Tensor>,
     causal: bool,
 ) -> Tensor {
@@ -23,39 +24,74 @@ pub(super) fn write(
     let relative = positions.kind == PositionKind::RelativeBias;
     let first_bias = (relative && !positions.each_layer).then(|| relative_bias(tape, context, &model.attention));
     let mut out = x;
-    let groups = model.groups(stack).into_iter();
-    let parts = groups.flat_map(|(layers, attention, network)| network.of_layers(layers).into_iter().map(move |part| (part, attention)));
+    let whole = context.batch.length;
+    // What had the whole length last, and what the mechanism made for the layers before.
+    let (mut skip, mut before): (Tensor, Vec<Tensor>) = (x, Vec::new());
+    let (mut length, mut kind) = (whole, model.attention.kind);
     let mut balanced: Option<(Mixture, u64)> = None;
-    for ((layers, feed_forward), attention) in parts {
-        let feed_forward = feed_forward.as_ref();
-        if let Some(mixture) = feed_forward.experts().filter(|mixture| mixture.auxiliary_loss) {
-            let before = balanced.map_or(0, |(_, layers)| layers);
-            balanced = Some((mixture.clone(), before + layers));
+    for (index, (layers, attention, network)) in model.groups(stack).into_iter().enumerate() {
+        let group = stack.groups.get(index);
+        let repeats = group.map_or(1, |group| group.repeats);
+        let mut pooling = group.and_then(|group| group.pooling).filter(|pooling| pooling.shortens(length));
+        if length == whole {
+            skip = out;
         }
-        let context = Context { attention, feed_forward, ..*context };
-        tape.component(Component::Attention);
-        let shared = attention.mechanism().and_then(|mechanism| mechanism.shared(tape, &context));
-        // Over frozen embeddings the input of the first layer has no gradient, that of the others has one.
-        let first = if model.linear.adapter.is_some() && !tape.is_inference() && !tape.has_gradient(out) { 1 } else { layers };
-        for (count, parameters) in [(first, 1.0), (layers - first, 0.0)].into_iter().filter(|(count, _)| *count > 0) {
-            let parameters = if stack.shared { parameters } else { count as f64 };
-            let repeat = Repeat { layers: count as f64, parameters, reversible: stack.reversible };
-            out = tape.repeat(repeat, |tape| {
-                let x = tape.carry(out);
-                if stack.idle_cross_attention && memory.is_none() {
-                    idle_cross_attention(tape, &context);
-                }
-                let rotary = rotary.or_else(|| embedding::rotary_tables_of_layer(tape, &context));
-                let own = relative && positions.each_layer;
-                let bias = if own { Some(relative_bias(tape, &context, attention)) } else { first_bias };
-                let inputs = Inputs { x, memory: x, rotary, bias, shared, causal, beside: None };
-                match &model.bottleneck {
-                    Some(narrow) => {
-                        bottleneck::write(tape, &context, narrow, inputs, |tape, context, inputs| layer(tape, context, inputs, memory))
+        if group.is_some_and(|group| group.upsampling) {
+            out = pooling::upsample(tape, out, skip);
+            length = whole;
+            before.clear();
+        }
+        if std::mem::replace(&mut kind, attention.kind) != attention.kind {
+            before.clear();
+        }
+        for (layers, feed_forward) in network.of_layers(layers) {
+            let feed_forward = feed_forward.as_ref();
+            if let Some(mixture) = feed_forward.experts().filter(|mixture| mixture.auxiliary_loss) {
+                let before = balanced.map_or(0, |(_, layers)| layers);
+                balanced = Some((mixture.clone(), before + layers * repeats));
+            }
+            let (pooling, from) = (pooling.take(), length);
+            length = pooling.map_or(length, |pooling| pooling.length(length));
+            tape.set_tokens(context.batch.sequences * length);
+            let batch = Batch { length, ..context.batch };
+            let all = Context { attention, feed_forward, batch, ..*context };
+            let alike = !pooling.is_some_and(|pooling| pooling.queries_only);
+            let first = Context { pooled: pooling.map(|by| Pooled { from, queries: true, keys: alike, by }), ..all };
+            let others =
+                if alike { first } else { Context { pooled: pooling.map(|by| Pooled { from, queries: false, keys: true, by }), ..all } };
+            tape.component(Component::Attention);
+            let mut share = |context: &Context<'_>| {
+                before = attention.mechanism().map(|mechanism| mechanism.shared(tape, context, &before)).unwrap_or_default();
+                before.clone()
+            };
+            let shared_first = share(&first);
+            let shared_others = if alike { shared_first.clone() } else { share(&others) };
+            // Apart stands a first layer that pools, or whose input has no gradient, over frozen embeddings.
+            let frozen = model.linear.adapter.is_some() && !tape.is_inference() && !tape.has_gradient(out);
+            let (runs, sets) = (layers * repeats, if stack.shared { 1 } else { layers });
+            let parts = if pooling.is_some() || frozen { [(1, 1), (runs - 1, sets - 1)] } else { [(runs, sets), (0, 0)] };
+            let parts = parts.into_iter().zip([(first, &shared_first, pooling), (others, &shared_others, None)]);
+            for ((count, sets), (context, shared, pooling)) in parts.filter(|((count, _), _)| *count > 0) {
+                let repeat = Repeat { layers: count as f64, parameters: sets as f64, reversible: stack.reversible };
+                out = tape.repeat(repeat, |tape| {
+                    let long = tape.carry(out);
+                    if stack.idle_cross_attention && encoded.is_none() {
+                        idle_cross_attention(tape, &context);
                     }
-                    None => layer(tape, &context, inputs, memory),
-                }
-            });
+                    let x = pooling.map_or(long, |pooling| pooling.write(tape, long, from));
+                    let memory = if context.pools_queries() { long } else { x };
+                    let rotary = rotary.or_else(|| embedding::rotary_tables_of_layer(tape, &context));
+                    let own = relative && positions.each_layer;
+                    let bias = if own { Some(relative_bias(tape, &context, attention)) } else { first_bias };
+                    let inputs = Inputs { x, memory, rotary, bias, shared, causal, beside: None };
+                    match &model.bottleneck {
+                        Some(narrow) => {
+                            bottleneck::write(tape, &context, narrow, inputs, |tape, context, inputs| layer(tape, context, inputs, encoded))
+                        }
+                        None => layer(tape, &context, inputs, encoded),
+                    }
+                });
+            }
         }
     }
     if let Some((mixture, layers)) = balanced {
@@ -76,10 +112,11 @@ pub(super) fn write(
 }
 
 /// One layer; the stream is what `inputs` has as its queries' side.
-fn layer(tape: &mut Tape, context: &Context<'_>, inputs: Inputs, memory: Option<Tensor>) -> Tensor {
+fn layer(tape: &mut Tape, context: &Context<'_>, inputs: Inputs<'_>, encoded: Option<Tensor>) -> Tensor {
     let attend = |tape: &mut Tape, x: Tensor| {
         let x = inputs.beside.map_or(x, |beside| beside.keys);
-        attention::write(tape, context, &Inputs { x, memory: x, ..inputs })
+        let memory = if context.pools_queries() { inputs.memory } else { x };
+        attention::write(tape, context, &Inputs { x, memory, ..inputs })
     };
     let stream = inputs.x;
     if let Some(own_norms) = side_by_side(context.model.norm.placement) {
@@ -93,7 +130,7 @@ fn layer(tape: &mut Tape, context: &Context<'_>, inputs: Inputs, memory: Option<
         return tape.add("residual", stream, both);
     }
     let stream = sub_layer(tape, context, Component::Attention, stream, attend);
-    let stream = match memory {
+    let stream = match encoded {
         Some(memory) => sub_layer(tape, context, Component::Attention, stream, |tape, x| {
             let inputs = Inputs { x, memory, rotary: None, bias: None, causal: false, beside: None, ..inputs };
             attention::write(tape, context, &inputs)

@@ -156,6 +156,7 @@ impl Model {
                 self.check_attention(&group.attention, causal).map_err(under)?;
                 group.feed_forward.check().map_err(|problem| problem.under(&format!("{name}.groups.{index}.feed_forward")))?;
             }
+            self.check_pooling(name, stack, causal)?;
             let sum: u64 = stack.groups.iter().map(|group| group.layers).sum();
             if !stack.groups.is_empty() && sum != stack.layers {
                 let found = format!("groups of {sum} layers");

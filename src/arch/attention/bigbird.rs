@@ -77,9 +77,9 @@ impl Mechanism for Settings {
     }
 
     /// Which positions are not padding, for all layers.
-    fn shared(&self, tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
+    fn shared(&self, tape: &mut Tape, context: &Context<'_>, _before: &[Tensor]) -> Vec<Tensor> {
         let positions = self.padding.length(context.batch.length as u64, self.block) as f64;
-        (context.batch.length > self.full() as f64).then(|| tape.constant(context.batch.sequences * positions, context.batch.element_bytes))
+        (context.batch.length > self.full() as f64).then(|| tape.constant(context.batch.sequences * positions, context.batch.element_bytes)).into_iter().collect()
     }
 
     fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
@@ -94,7 +94,7 @@ impl Mechanism for Settings {
             return softmax::core(tape, context, inputs, query, key, value);
         }
         let out = blocks.attend(tape, [query, key, value]);
-        let padding = inputs.shared.unwrap_or_else(|| tape.constant(blocks.length, context.batch.element_bytes));
+        let padding = inputs.shared.first().copied().unwrap_or_else(|| tape.constant(blocks.length, context.batch.element_bytes));
         let out = tape.multiply("mask of padding", out, padding);
         tape.pass("lay out positions", out)
     }

@@ -109,14 +109,14 @@ impl Mechanism for Settings {
         (k >= length).then(|| format!("Linformer saves nothing at {length} positions: it projects them to {k}"))
     }
 
-    fn shared(&self, tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
-        (self.sharing == LinformerSharing::Layerwise).then(|| self.projection(tape, context, 1.0))
+    fn shared(&self, tape: &mut Tape, context: &Context<'_>, _before: &[Tensor]) -> Vec<Tensor> {
+        (self.sharing == LinformerSharing::Layerwise).then(|| self.projection(tape, context, 1.0)).into_iter().collect()
     }
 
     fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
         let attention = context.attention;
         let heads = if self.sharing == LinformerSharing::None { attention.heads as f64 } else { 1.0 };
-        let for_keys = inputs.shared.unwrap_or_else(|| self.projection(tape, context, heads));
+        let for_keys = inputs.shared.first().copied().unwrap_or_else(|| self.projection(tape, context, heads));
         let for_values = match self.sharing {
             LinformerSharing::None | LinformerSharing::Headwise => self.projection(tape, context, heads),
             LinformerSharing::KeyValue | LinformerSharing::Layerwise => for_keys,

@@ -85,9 +85,9 @@ impl Mechanism for Settings {
     }
 
     /// Which positions are padding, for all layers.
-    fn shared(&self, tape: &mut Tape, _context: &Context<'_>) -> Option<Tensor> {
+    fn shared(&self, tape: &mut Tape, _context: &Context<'_>, _before: &[Tensor]) -> Vec<Tensor> {
         let tokens = tape.tokens();
-        (self.computes == LongformerComputes::Chunks).then(|| tape.mask(tokens))
+        (self.computes == LongformerComputes::Chunks).then(|| tape.mask(tokens)).into_iter().collect()
     }
 
     fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
@@ -175,7 +175,7 @@ impl Settings {
             scores = tape.operation("join scores", 1.0, &[scores, to_global], all, Keeps::Nothing);
         }
         let weights = tape.softmax(scores);
-        let padding = inputs.shared.unwrap_or_else(|| tape.mask(sequences * length));
+        let padding = inputs.shared.first().copied().unwrap_or_else(|| tape.mask(sequences * length));
         let weights = tape.masked_fill("mask of padding", weights, padding);
         let weights = tape.dropout(weights, rate(context));
         let of_band = if global > 0.0 { tape.expand("part of the band", weights, heads * length * band) } else { weights };
@@ -211,7 +211,7 @@ impl Settings {
             if in_chunks { apart(tape, context, name, inputs.x) } else { project(tape, context, name, context.attention.heads, inputs.x) }
         });
         let mut scores = tape.matmul("scores of global queries", query, key, sizes.scores(sizes.global, sizes.length));
-        if let Some(padding) = inputs.shared {
+        if let Some(padding) = inputs.shared.first().copied() {
             scores = tape.masked_fill("mask of padding", scores, padding);
         }
         let weights = tape.softmax(scores);

@@ -48,16 +48,16 @@ impl Mechanism for Settings {
     }
 
     /// The first packed sequence, one for every sequence of the batch.
-    fn shared(&self, tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
+    fn shared(&self, tape: &mut Tape, context: &Context<'_>, _before: &[Tensor]) -> Vec<Tensor> {
         let elements = (self.packed_length * context.model.width) as f64;
         let trained = tape.parameter(elements);
-        Some(tape.operation("repeat packed sequence", 0.0, &[trained], context.batch.sequences * elements, Keeps::Nothing))
+        vec![tape.operation("repeat packed sequence", 0.0, &[trained], context.batch.sequences * elements, Keeps::Nothing)]
     }
 
     fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
         let attention = context.attention;
         let heads = attention.heads;
-        let Some(first) = inputs.shared else { return inputs.x };
+        let Some(first) = inputs.shared.first().copied() else { return inputs.x };
         let before = tape.carry(first);
         let (length, packed) = (context.batch.length, self.packed_length as f64);
         let head_width = attention.head_width(context.model.width) as f64;

@@ -53,9 +53,15 @@ pub(super) trait Mechanism: Debug {
         length
     }
 
-    /// A tensor that all layers of a stack share, made before them.
-    fn shared(&self, _tape: &mut Tape, _context: &Context<'_>) -> Option<Tensor> {
-        None
+    /// Whether the whole model fills sequences up to whole blocks of it; a prime length is none.
+    fn fills_up(&self) -> bool {
+        const PRIME: u64 = 1_000_003;
+        self.padded_length(PRIME) != PRIME
+    }
+
+    /// Tensors that all layers of a stack share, made before them; `before` are those of the layers before a pooling.
+    fn shared(&self, _tape: &mut Tape, _context: &Context<'_>, _before: &[Tensor]) -> Vec<Tensor> {
+        Vec::new()
     }
 
     /// Whether the output projection follows.
@@ -84,6 +90,8 @@ pub(super) struct Abilities {
     pub fused_kernel: bool,
     /// Keys and values of earlier positions can be kept for the ones to come.
     pub cache: bool,
+    /// Fewer queries than keys, where a group of layers pools its queries alone.
+    pub pooled_queries: bool,
 }
 
 mod kernel;
@@ -234,6 +242,8 @@ mechanisms! {
     Nystrom: nystrom = "nystrom",
     /// The chance that query and key share a bucket of a hash (Zeng et al. 2021).
     Yoso: yoso = "yoso",
+    /// Scores of distances and segments, for queries that may be pooled (Dai et al. 2020).
+    Funnel: funnel = "funnel",
     /// No attention: a Fourier transform over positions and columns (Lee-Thorp et al. 2022).
     Fnet: fnet = "fnet",
     /// No attention: a state-space layer whose matrices depend on the position (Gu and Dao 2023).
@@ -285,7 +295,7 @@ pub enum Mask {
 
 /// What one attention layer works on.
 #[derive(Clone, Copy)]
-pub(super) struct Inputs {
+pub(super) struct Inputs<'a> {
     /// The queries' side.
     pub x: Tensor,
     /// The keys' and values' side; `x` itself in self-attention.
@@ -295,7 +305,7 @@ pub(super) struct Inputs {
     /// A bias of the scores, for relative positions in self-attention.
     pub bias: Option<Tensor>,
     /// What the mechanism made for all layers of the stack.
-    pub shared: Option<Tensor>,
+    pub shared: &'a [Tensor],
     /// Whether a position sees only those before it.
     pub causal: bool,
     /// What else queries, keys and values are projected from.
@@ -340,7 +350,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> 
     // Between encoder and decoder attention is softmax attention, whatever mixes positions elsewhere.
     let cross = softmax::Settings {};
     let mechanism: &dyn Mechanism = match context.attention.mechanism() {
-        Some(mechanism) if inputs.x == inputs.memory => mechanism,
+        Some(mechanism) if inputs.x == inputs.memory || context.pools_queries() => mechanism,
         _ => &cross,
     };
     let masks = context.attention.dropout_mask.unwrap_or(context.model.dropout_mask);

@@ -38,7 +38,7 @@ pub(super) fn pairs(length: u64, cached: u64, window: u64, causal: bool) -> f64 
 
 impl Mechanism for Settings {
     fn abilities(&self) -> Abilities {
-        Abilities { causal: true, positions: true, rotary: true, grouped_heads: true, fused_projection: true, fused_kernel: true, cache: true }
+        Abilities { causal: true, positions: true, rotary: true, grouped_heads: true, fused_projection: true, fused_kernel: true, cache: true, pooled_queries: false }
     }
 
     fn check(&self, model: &Model, _attention: &Attention) -> Result<(), Problem> {

@@ -17,12 +17,21 @@ pub struct Settings {}
 
 impl Mechanism for Settings {
     fn abilities(&self) -> Abilities {
-        Abilities { causal: true, positions: true, rotary: true, grouped_heads: true, fused_projection: true, fused_kernel: true, cache: true }
+        Abilities {
+            causal: true,
+            positions: true,
+            rotary: true,
+            grouped_heads: true,
+            fused_projection: true,
+            fused_kernel: true,
+            cache: true,
+            pooled_queries: true,
+        }
     }
 
-    fn shared(&self, tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
-        let (length, pairs) = (context.batch.length, context.batch.sequences * context.batch.length);
-        (context.attention.mask == Mask::Square).then(|| tape.mask(pairs * (length + context.cached)))
+    fn shared(&self, tape: &mut Tape, context: &Context<'_>, _before: &[Tensor]) -> Vec<Tensor> {
+        let pairs = context.batch.sequences * context.batch.length;
+        (context.attention.mask == Mask::Square).then(|| tape.mask(pairs * (context.keys() + context.cached))).into_iter().collect()
     }
 
     fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
@@ -82,8 +91,8 @@ pub(super) fn core(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs, quer
             tape.masked_fill("mask", weights, mask)
         }
         Mask::Square => match inputs.shared {
-            Some(mask) => tape.masked_fill("mask", weights, mask),
-            None => weights,
+            [mask, ..] => tape.masked_fill("mask", weights, *mask),
+            [] => weights,
         },
         Mask::Floored => {
             let least = tape.statistics(1.0);

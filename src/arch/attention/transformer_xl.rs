@@ -59,14 +59,14 @@ impl Mechanism for Settings {
         Ok(())
     }
 
-    fn shared(&self, tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
+    fn shared(&self, tape: &mut Tape, context: &Context<'_>, _before: &[Tensor]) -> Vec<Tensor> {
         if self.shared_biases {
             vector(tape, context);
             vector(tape, context);
         }
         let length = context.batch.length;
         let causal = context.model.encoder.is_none();
-        Some(distances(tape, context, span(causal, length, self.keys(length))))
+        vec![distances(tape, context, span(causal, length, self.keys(length)))]
     }
 
     fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
@@ -87,7 +87,7 @@ impl Mechanism for Settings {
             self.compress(tape, context, query);
         }
         let far = span(inputs.causal, batch.length, keys);
-        let distances = match inputs.shared {
+        let distances = match inputs.shared.first().copied() {
             Some(shared) => tape.view(shared, far * context.model.width as f64 / shared.elements),
             None => distances(tape, context, far),
         };

@@ -65,12 +65,12 @@ impl Mechanism for Settings {
         check_size("xlnet.segments", self.segments.max(1))
     }
 
-    fn shared(&self, tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
+    fn shared(&self, tape: &mut Tape, context: &Context<'_>, _before: &[Tensor]) -> Vec<Tensor> {
         if self.query_stream {
             tape.parameter(context.model.width as f64);
         }
         let causal = context.model.encoder.is_none();
-        Some(distances(tape, context, context.batch.sequences * self.span(causal, context.batch.length)))
+        vec![distances(tape, context, context.batch.sequences * self.span(causal, context.batch.length))]
     }
 
     fn projects_out(&self) -> bool {
@@ -86,7 +86,7 @@ impl Mechanism for Settings {
         let value = project(tape, context, "value projection", attention.heads, source);
         let span = self.span(inputs.causal, batch.length);
         let rows = batch.sequences * span;
-        let distances = match inputs.shared {
+        let distances = match inputs.shared.first().copied() {
             Some(shared) => tape.view(shared, rows * context.model.width as f64 / shared.elements),
             None => distances(tape, context, rows),
         };

@@ -90,8 +90,8 @@ impl Mechanism for Settings {
     }
 
     /// The mask of padding, which the convolutions of all layers multiply values by.
-    fn shared(&self, tape: &mut Tape, context: &Context<'_>) -> Option<Tensor> {
-        self.convolution.map(|_| tape.constant(tape.tokens(), context.batch.element_bytes))
+    fn shared(&self, tape: &mut Tape, context: &Context<'_>, _before: &[Tensor]) -> Vec<Tensor> {
+        self.convolution.map(|_| tape.constant(tape.tokens(), context.batch.element_bytes)).into_iter().collect()
     }
 
     fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
@@ -99,7 +99,7 @@ impl Mechanism for Settings {
         let head_width = attention.head_width(context.model.width) as f64;
         let batch = context.batch.sequences * attention.heads as f64;
         let [query, key, value] = queries_keys_values(tape, context, inputs);
-        let residual = self.convolution.map(|positions| convolve(tape, context, inputs.shared, value, positions as f64));
+        let residual = self.convolution.map(|positions| convolve(tape, context, inputs.shared.first().copied(), value, positions as f64));
         let value = if context.batch.sequences > 1.0 { tape.pass("lay out heads", value) } else { value };
         let (query, key) = (unit(tape, query, head_width), unit(tape, key, head_width));
         let mask = tape.constant(batch * context.batch.length, INTEGER_BYTES);

@@ -17,6 +17,7 @@ pub(super) enum Task {
     Image,
     Generation,
     Encoder,
+    Base,
     Model,
 }
 
@@ -36,6 +37,7 @@ const ENDS: &[(&str, Task)] = &[
     ("ForConditionalGeneration", Task::Generation),
     ("MTModel", Task::Generation),
     ("EncoderModel", Task::Encoder),
+    ("BaseModel", Task::Base),
     ("Model", Task::Model),
 ];
 

@@ -9,6 +9,7 @@ mod bert;
 mod config;
 mod decoder;
 mod fnet;
+mod funnel;
 mod gpt;
 mod head;
 mod llama;
@@ -49,6 +50,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("electra", bert::electra),
     ("falcon", opt::falcon),
     ("fnet", fnet::fnet),
+    ("funnel", funnel::funnel),
     ("gemma", llama::gemma),
     ("gemma2", llama::gemma2),
     ("gpt2", gpt::gpt2),

@@ -1,0 +1,125 @@
+//! Groups of layers that shorten the sequence and bring it back: with every mechanism that can, and messages where one cannot.
+
+mod common;
+
+use common::{Workplace, ledger, model};
+use lowcarb::arch::{AttentionKind, Model};
+use lowcarb::ledger::{Component, Ledger};
+
+/// A model of groups with a mechanism.
+fn text(attention: &str, groups: &str, layers: u64, rest: &str) -> String {
+    let text = format!(
+        "schema = 1\nname = \"here\"\nsource = \"here\"\nsources.here = {{ citation = \"none\", year = 2000 }}\nwidth = 32\n\
+         embedding.vocabulary = 50\nembedding.positions = {{ kind = \"sinusoidal\", length = 512 }}\nattention.heads = 4\n\
+         {attention}\nfeed_forward.width = 64\nfeed_forward.activation = \"gelu\"\nnorm.kind = \"layer\"\n\
+         norm.placement = \"post\"\nhead.kind = \"none\"\nencoder.layers = {layers}\nencoder.groups = [{groups}]\n{rest}"
+    );
+    text.lines().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+fn of(attention: &str, groups: &str, layers: u64) -> Model {
+    let text = text(attention, groups, layers, "");
+    model(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+/// Products of attention and feed-forward network, forward.
+fn products(ledger: &Ledger) -> f64 {
+    let inside = |component| matches!(component, Component::Attention | Component::FeedForward);
+    ledger.ops().iter().filter(|op| inside(op.component)).map(|op| op.forward.matmul_flops * op.times).sum()
+}
+
+fn settings(kind: AttentionKind) -> String {
+    let own = if kind == AttentionKind::Linformer { "attention.linformer.projected_length = 16" } else { "" };
+    format!("attention.kind = \"{}\"\n{own}", kind.word())
+}
+
+/// Each kind of pooling and each stride: the length is rounded up; a mean keeps what it is of.
+#[test]
+fn strides_and_kinds_leave_their_share_of_positions() {
+    let softmax = settings(AttentionKind::Softmax);
+    let whole = of(&softmax, "{ layers = 1 }", 1);
+    for (kind, stride, left) in [("mean", 2, 51), ("max", 3, 34), ("drop", 4, 26), ("mean", 200, 1)] {
+        let pooled = of(&softmax, &format!("{{ layers = 1, pooling = {{ kind = \"{kind}\", stride = {stride} }} }}"), 1);
+        assert_eq!(products(&ledger(&pooled, 1, 101)), products(&ledger(&whole, 1, left)), "{kind} {stride}");
+    }
+    // One position is not pooled, nor are two of which the first stands apart.
+    for (pooling, length) in [("{}", 1), ("{ first_apart = true }", 2)] {
+        let pooled = of(&softmax, &format!("{{ layers = 1, pooling = {pooling} }}"), 1);
+        assert_eq!(products(&ledger(&pooled, 1, length)), products(&ledger(&whole, 1, length)), "{pooling}");
+    }
+}
+
+/// Keys and values of the whole sequence: their projections and the scores are wider, and nothing else is.
+#[test]
+fn pooled_queries_look_at_all_keys() {
+    let softmax = settings(AttentionKind::Softmax);
+    let of = |queries_only| of(&softmax, &format!("{{ layers = 1, pooling = {{ queries_only = {queries_only} }} }}"), 1);
+    let [alone, together] = [true, false].map(|queries_only| products(&ledger(&of(queries_only), 1, 64)));
+    // 32 keys more: 4 d^2 each for their projections, 4 m d each for scores and values.
+    assert_eq!(alone - together, 32.0 * (4.0 * 32.0 * 32.0 + 4.0 * 32.0 * 32.0));
+}
+
+/// Layers at the whole length behind an upsampling cost what they cost before the pooling, and a layer that runs again
+/// costs its work once more and no parameters.
+#[test]
+fn upsampling_and_repeats() {
+    for kind in [AttentionKind::Softmax, AttentionKind::Funnel] {
+        let attention = settings(kind);
+        let whole = of(&attention, "{ layers = 2 }", 2);
+        let around = of(&attention, "{ layers = 1 }, { layers = 1, pooling = {} }, { layers = 1, upsampling = true }", 3);
+        let inner = of(&attention, "{ layers = 1 }", 1);
+        let [outside, half, all] = [(&whole, 64), (&inner, 32), (&around, 64)].map(|(model, n)| products(&ledger(model, 3, n)));
+        assert_eq!(all, outside + half, "{}", kind.word());
+        let again = of(&attention, "{ layers = 1, repeats = 2 }", 1);
+        let [once, twice, two] = [&inner, &again, &whole].map(|model| ledger(model, 3, 64));
+        assert_eq!((products(&twice), twice.parameters()), (products(&two), once.parameters()), "{}", kind.word());
+        assert_eq!(again.layers(), 2);
+        assert_eq!(twice.kept_bytes(), two.kept_bytes());
+    }
+}
+
+/// A published size: with B4-4-4 and no decoder, the model that classifies takes under 0.6 of the products of 12 layers
+/// (Dai et al. 2020, section 2.3: each half as long block takes at most half as much).
+#[test]
+fn blocks_of_halved_length_take_at_most_half() {
+    let funnel = settings(AttentionKind::Funnel) + "\nattention.funnel = { first_apart = true }";
+    let pooling = "pooling = { queries_only = true, first_apart = true, truncated = true }";
+    let blocks = |count: usize| {
+        let groups = ["{ layers = 4 }".to_string()].into_iter().chain((1..count).map(|_| format!("{{ layers = 4, {pooling} }}")));
+        products(&ledger(&of(&funnel, &groups.collect::<Vec<_>>().join(", "), 4 * count as u64), 8, 512))
+    };
+    let [one, two, three] = [1, 2, 3].map(blocks);
+    let [second, third] = [two - one, three - two];
+    assert!(second < 0.6 * one && third < 0.6 * second && 3.0 * one > 1.6 * three, "{one} {second} {third}");
+}
+
+#[test]
+fn what_cannot_be_pooled_says_so() {
+    let pooled = "{ layers = 1, pooling = {} }";
+    let alone = "{ layers = 1, pooling = { queries_only = true } }";
+    let cases = [
+        (AttentionKind::Softmax, pooled, "encoder.reversible = true", "pooling", "reversible"),
+        (AttentionKind::Softmax, pooled, "embedding.positions.kind = \"rotary\"", "pooling", "positions inside the attention"),
+        (AttentionKind::Softmax, pooled, "head.kind = \"token_classification\"\nhead.classes = 3", "head.kind", "needs every position"),
+        (AttentionKind::Softmax, alone, "norm.placement = \"pre\"", "pooling.queries_only", "norms before"),
+        (AttentionKind::Linformer, alone, "", "pooling.queries_only", "true with linformer"),
+        (AttentionKind::Longformer, pooled, "attention.longformer.window = 16", "attention.kind", "whole blocks"),
+        (AttentionKind::Softmax, "{ layers = 1, pooling = { stride = 1 } }", "", "pooling.stride", "2 or more"),
+        (AttentionKind::Softmax, "{ layers = 1, pooling = { truncated = true } }", "", "pooling.truncated", "first_apart"),
+        (AttentionKind::Softmax, "{ layers = 1, pooling = {}, upsampling = true }", "", "upsampling", "one of the two"),
+        (AttentionKind::Softmax, "{ layers = 1, repeats = 0 }", "", "repeats", "0"),
+    ];
+    let place = Workplace::new();
+    for (kind, groups, rest, key, part) in cases {
+        place.write("base.toml", text(&settings(kind), groups, 1, ""));
+        place.write("mine.toml", format!("use = \"base.toml\"\n{rest}\n"));
+        let output = place.run(&["inspect", "mine.toml"]);
+        let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{talk}");
+        assert!(talk.contains(key) && talk.contains(part), "{key}, {part}: {talk}");
+    }
+    place.write("mine.toml", text(&settings(AttentionKind::Softmax), pooled, 1, "").replace("encoder.", "decoder."));
+    let output = place.run(&["inspect", "mine.toml"]);
+    let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && talk.contains("decoder.groups.0.pooling") && talk.contains("in a decoder"), "{talk}");
+}
