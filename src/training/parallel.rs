@@ -199,7 +199,7 @@ impl Parallel {
             }
             _ => {}
         }
-        if (self.groups(accelerators) * self.context) % self.expert != 0 {
+        if !(self.groups(accelerators) * self.context).is_multiple_of(self.expert) {
             let found = self.expert.to_string();
             return wrong("expert_parallel", found, format!("a divisor of the {} data-parallel devices", self.replicas(accelerators)));
         }
