@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ledger, model};
+use common::{Workplace, ledger, model};
 use lowcarb::arch::{Batch, Model};
 use lowcarb::hardware::Precision;
 use lowcarb::ledger::{Component, Ledger, Rerun};
@@ -235,4 +235,33 @@ fn experts_are_shared_and_tokens_sent_to_them() {
     let sent = step.collectives.iter().find(|collective| collective.name == "expert parallelism");
     // Two experts a position and layer, to them and back, forward and backward.
     assert_eq!(sent.map(|collective| collective.message), Some(4.0 * 2.0 * 4.0 * 128.0 * 256.0 * 2.0));
+}
+
+/// A scenario that divides its step says so in its results; a wrong degree is named where it is written.
+#[test]
+fn a_scenario_takes_every_key() {
+    let place = Workplace::new();
+    let head = "schema = 1\ntitle = \"t\"\nbaseline = \"b\"\ndraws = 10\nmodel = \"gpt2\"\n\
+                hardware = { accelerator = \"A100-SXM4-80GB\", node = \"dgx-a100\", accelerators = 16 }\n\
+                training = { precision = \"bf16\", optimizer = \"lion\", steps = 10, global_batch = 64, micro_batch = 4, sequence_length = 512";
+    let keys = "tensor_parallel = 2, sequence_parallel = true, pipeline_parallel = 2, interleaving = 3, context_parallel = 2, data_parallel = 2, \
+                zero = 1, offload = \"optimizer\", checkpointing = \"every_n\", checkpoint_every = 2, gradient_precision = \"fp32\", \
+                master_weights = false";
+    place.write("s.toml", &format!("{head}, {keys} }}\n"));
+    let case = &place.json(&["run", "s.toml", "--format", "json"])["variants"][0];
+    let phase = &case["phases"][0];
+    assert!(phase["bubble_s"].as_f64().unwrap() > 0.0);
+    let names: Vec<&str> = phase["collectives"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    for name in ["tensor parallelism: gather", "context parallelism", "pipeline", "ZeRO: gradients", "ZeRO: weights"] {
+        assert!(names.contains(&name), "{name} not among {names:?}");
+    }
+    let memory = &case["memory_bytes"];
+    assert!(memory["host"].as_f64().unwrap() > 0.0 && memory["optimizer"] == 0.0);
+    assert_eq!(memory["context"]["class"], "assumed");
+    assert!(case["missing"].to_string().contains("training.offload"));
+    place.write("w.toml", &format!("{head}, tensor_parallel = 5 }}\n"));
+    let output = place.run(&["run", "w.toml"]);
+    let talk = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(talk.contains("w.toml") && talk.contains("training.tensor_parallel") && talk.contains('5'), "{talk}");
 }
