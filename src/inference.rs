@@ -108,6 +108,7 @@ impl Inference {
         work.layer_runs = model.layers() as f64 / 3.0;
         Ok(PhaseWork {
             purpose: Purpose::Inference,
+            companions: Memory::default(),
             sequence_length: length,
             steps,
             micro_batch: self.batch,

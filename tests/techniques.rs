@@ -189,6 +189,17 @@ fn a_teacher_runs_forward_in_every_step() {
     assert_eq!(of("head.soft_targets = true") - of(""), 31_254_528.0);
 }
 
+#[test]
+fn what_would_fit_is_not_searched_without_the_teacher() {
+    let told = |techniques: &str| {
+        let result = run("A100-SXM4-40GB", "fp32", "", &format!("training.global_batch = 4096\n{techniques}"));
+        notes(&case(&result, 1))
+    };
+    assert!(told("").contains("micro_batch = "));
+    let taught = told("techniques.distillation = { teacher = \"bert-base\" }");
+    assert!(taught.contains("not searched beside a teacher") && !taught.contains("micro_batch = "), "{taught}");
+}
+
 /// FLOPs as `flops_computation.py` of ELECTRA counts them: backward as much as forward, and lookups as products with one-hot
 /// vectors; of tokens and of positions and segments.
 fn electra_convention(ledger: &Ledger, sequences: f64, length: f64, width: f64) -> f64 {

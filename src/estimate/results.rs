@@ -496,6 +496,10 @@ fn memory_fit(case: &Case) -> Option<MemoryFit> {
     let needed = largest.memory.with_overhead(context, fragmentation);
     let fits = |memory: &Memory| memory.with_overhead(context, fragmentation) <= capacity;
     let instead = match &case.training {
+        // The search knows the model alone.
+        Some(_) if needed > capacity && largest.companions != Memory::default() => {
+            vec!["a smaller micro_batch or checkpointing (not searched beside a teacher or a generator)".to_string()]
+        }
         Some(training) if needed > capacity => {
             let batches = (largest.micro_batch, largest.accumulation);
             fitting(training, model, case.accelerators, largest.sequence_length, batches, fits)

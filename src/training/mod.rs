@@ -164,6 +164,8 @@ pub struct PhaseWork {
     pub work: StepWork,
     /// Memory of one step on one accelerator.
     pub memory: Memory,
+    /// The part of it that is of models which run beside the one that is trained.
+    pub companions: Memory,
     /// The ledger of one micro-batch.
     pub ledger: Ledger,
     /// The share of the accelerator with most work.
@@ -306,6 +308,7 @@ impl Training {
         work.layer_runs = accumulation * model.layers() as f64 / parallel.pipeline as f64;
         Ok(PhaseWork {
             purpose: Purpose::Training,
+            companions: Memory::default(),
             sequence_length: phase.sequence_length,
             steps: self.steps as f64 * phase.share.value(),
             micro_batch,

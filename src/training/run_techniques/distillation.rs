@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::arch::{Batch, HeadKind, Model};
 use crate::document::Problem;
-use crate::training::{PhaseWork, Training};
+use crate::training::{Memory, PhaseWork, Training};
 use crate::units::Bytes;
 
 /// Settings of a distillation; its teacher is a model of its own.
@@ -45,8 +45,13 @@ impl Distillation {
             phase.work.add(ledger.forward_kernels(), phase.accumulation);
             // The host launches a forward pass alone: a third of what it launches in training.
             phase.work.layer_runs += phase.accumulation * teacher.layers() as f64 / 3.0 / parallel.pipeline as f64;
-            phase.memory.parameters = phase.memory.parameters + Bytes::new(ledger.parameter_bytes());
-            phase.memory.activations = phase.memory.activations + Bytes::new(ledger.working_bytes());
+            let teacher = Memory {
+                parameters: Bytes::new(ledger.parameter_bytes()),
+                activations: Bytes::new(ledger.working_bytes()),
+                ..Memory::default()
+            };
+            phase.companions = phase.companions + teacher;
+            phase.memory = phase.memory + teacher;
         }
         Ok(())
     }

@@ -86,6 +86,7 @@ impl Evaluation {
         work.layer_runs = accumulation * model.layers() as f64 / 3.0 / parallel.pipeline as f64;
         Ok(PhaseWork {
             purpose: Purpose::Evaluation,
+            companions: phase.companions,
             sequence_length: length,
             steps: batches,
             micro_batch,

@@ -70,6 +70,7 @@ impl ReplacedTokens {
         let under = |problem: Problem| problem.under("techniques.replaced_tokens.generator");
         for (phase, other) in phases.iter_mut().zip(training.plan(&generator, accelerators).map_err(under)?) {
             phase.work.join(&other.work);
+            phase.companions = phase.companions + other.memory;
             phase.memory = phase.memory + other.memory;
         }
         Ok(())
