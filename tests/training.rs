@@ -247,7 +247,7 @@ fn a_scenario_takes_every_key() {
     let keys = "tensor_parallel = 2, sequence_parallel = true, pipeline_parallel = 2, interleaving = 3, context_parallel = 2, data_parallel = 2, \
                 zero = 1, offload = \"optimizer\", checkpointing = \"every_n\", checkpoint_every = 2, gradient_precision = \"fp32\", \
                 master_weights = false";
-    place.write("s.toml", &format!("{head}, {keys} }}\n"));
+    place.write("s.toml", format!("{head}, {keys} }}\n"));
     let case = &place.json(&["run", "s.toml", "--format", "json"])["variants"][0];
     let phase = &case["phases"][0];
     assert!(phase["bubble_s"].as_f64().unwrap() > 0.0);
@@ -259,7 +259,7 @@ fn a_scenario_takes_every_key() {
     assert!(memory["host"].as_f64().unwrap() > 0.0 && memory["optimizer"] == 0.0);
     assert_eq!(memory["context"]["class"], "assumed");
     assert!(case["missing"].to_string().contains("training.offload"));
-    place.write("w.toml", &format!("{head}, tensor_parallel = 5 }}\n"));
+    place.write("w.toml", format!("{head}, tensor_parallel = 5 }}\n"));
     let output = place.run(&["run", "w.toml"]);
     let talk = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2));
