@@ -94,7 +94,7 @@ fn wrong_values_are_refused_at_their_key() {
         ("\"num_attention_heads\": 7", &["a divisor of the width 768"]),
         ("\"architectures\": \"BertModel\"", &["architectures", "a list of class names"]),
         ("\"architectures\": [\"BertForNothing\"]", &["found \"BertForNothing\"", "ForMaskedLM", "Model"]),
-        ("\"position_embedding_type\": \"relative_key\"", &["position_embedding_type", "absolute"]),
+        ("\"position_embedding_type\": \"rotary\"", &["position_embedding_type", "relative_key_query"]),
         ("\"quantization_config\": {}", &["quantization_config"]),
     ] {
         says(&with(more), parts);

@@ -209,9 +209,10 @@ pub enum Projection {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Positions {
-    /// learned, axial, sinusoidal, rotary, relative_bias or none.
+    /// learned, axial, sinusoidal, rotary, relative_bias, relative_key, relative_key_query, alibi or none.
     pub kind: PositionKind,
-    /// Rows of the table of learned positions: the longest sequence, and those that are reserved.
+    /// Rows of the table of learned positions: the longest sequence, and those that are reserved; of vectors for distances
+    /// there are twice as many, less one.
     #[serde(default)]
     pub length: Option<u64>,
     /// Rows of that table before the one of the first position (BART and RoBERTa: 2).
@@ -223,6 +224,9 @@ pub struct Positions {
     /// Whether every layer has a relative bias of its own (UMT5), not the first for all.
     #[serde(default)]
     pub each_layer: bool,
+    /// Whether a table of learned positions is there beside relative ones, which nothing reads (BERT as Hugging Face has it).
+    #[serde(default)]
+    pub idle_table: bool,
     /// Whether learned positions have the model's width and join after the map from narrow tables (OPT).
     #[serde(default)]
     pub wide: bool,
@@ -289,6 +293,10 @@ pub enum PositionKind {
     Rotary,
     /// A trained bias of the scores by distance (Raffel et al. 2020, section 2.1).
     RelativeBias,
+    /// A trained vector for each distance, in every layer, whose products with queries join the scores (Shaw et al. 2018).
+    RelativeKey,
+    /// The same, and its products with keys join them too (Huang et al. 2020).
+    RelativeKeyQuery,
     /// A fixed bias of the scores, linear in the distance (Press et al. 2022).
     Alibi,
     /// None.
@@ -631,6 +639,18 @@ impl Norm {
     /// Whether a norm follows the last layer.
     pub(super) fn follows(&self) -> bool {
         self.last.unwrap_or(!matches!(self.placement, NormPlacement::Post | NormPlacement::None))
+    }
+}
+
+impl PositionKind {
+    /// Whether positions reach the scores alone, not the sequence.
+    pub(super) fn is_inside(self) -> bool {
+        matches!(self, Self::Rotary | Self::RelativeBias | Self::Alibi) || self.has_vectors()
+    }
+
+    /// Whether each distance has a trained vector.
+    pub(super) fn has_vectors(self) -> bool {
+        matches!(self, Self::RelativeKey | Self::RelativeKeyQuery)
     }
 }
 

@@ -11,7 +11,7 @@
 use serde::Deserialize;
 
 use super::Context;
-use super::config::{Group, HeadKind, Model, NormPlacement, Pooling as HeadPooling, PositionKind, Stack};
+use super::config::{Group, HeadKind, Model, NormPlacement, Pooling as HeadPooling, Stack};
 use super::validate::check_size;
 use crate::document::Problem;
 use crate::ledger::{Component, Keeps, Tape, Tensor};
@@ -158,7 +158,7 @@ impl Model {
 
     /// Checks a group whose sequence is pooled; keys are relative to it.
     fn check_pooled(&self, group: &Group) -> Result<(), Problem> {
-        if matches!(self.embedding.positions.kind, PositionKind::Rotary | PositionKind::RelativeBias | PositionKind::Alibi) {
+        if self.embedding.positions.kind.is_inside() {
             let allowed = "learned, sinusoidal, axial or no positions, which join the sequence before it is pooled";
             return Err(Problem::new("pooling", "positions inside the attention", allowed));
         }

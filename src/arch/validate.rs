@@ -81,8 +81,15 @@ impl Model {
         if !self.norm.weight && self.norm.bias {
             return Err(Problem::new("norm.bias", "true without a weight", "false"));
         }
-        if positions.kind == PositionKind::Learned && positions.length.is_none() {
+        if (positions.kind == PositionKind::Learned || positions.kind.has_vectors()) && positions.length.is_none() {
             return Err(Problem::new("embedding.positions.length", "nothing", "the rows of the learned table"));
+        }
+        if positions.idle_table && !positions.kind.has_vectors() {
+            return Err(Problem::new(
+                "embedding.positions.idle_table",
+                "true",
+                "false, or positions of kind relative_key or relative_key_query",
+            ));
         }
         if positions.kind == PositionKind::Learned && positions.longest().is_some_and(|longest| longest == 0) {
             let allowed = "fewer than the rows of the table in embedding.positions.length";
@@ -197,7 +204,7 @@ impl Model {
         let abilities = mechanism.abilities();
         let inside = match self.embedding.positions.kind {
             PositionKind::Rotary => !abilities.rotary,
-            PositionKind::RelativeBias | PositionKind::Alibi => true,
+            kind if kind.is_inside() => true,
             _ => false,
         };
         let wanted = [
@@ -382,7 +389,7 @@ impl Model {
         if !matches!(self.head.kind, HeadKind::Classification | HeadKind::Pooler | HeadKind::None) {
             return Err(Problem::new("head.kind", "a head for every position with encoder.latents", "classification, pooler or none"));
         }
-        if matches!(self.embedding.positions.kind, PositionKind::Rotary | PositionKind::RelativeBias) {
+        if self.embedding.positions.kind.is_inside() {
             let allowed = "learned, axial, sinusoidal or none with encoder.latents: layers see latents, which have no positions";
             return Err(Problem::new("embedding.positions.kind", "positions inside the attention", allowed));
         }
@@ -483,7 +490,8 @@ impl Model {
             let allowed = format!("sequences of at most {grid} positions, the product of the axes");
             return Err(Problem::new("embedding.positions.shape", format!("a sequence of {length}"), allowed));
         }
-        if let (PositionKind::Learned, Some(limit)) = (positions.kind, positions.longest())
+        if let Some(limit) = positions.longest()
+            && (positions.kind == PositionKind::Learned || positions.kind.has_vectors())
             && length > limit
         {
             let allowed =

@@ -95,6 +95,7 @@ pub(super) struct Abilities {
 }
 
 mod kernel;
+mod relative;
 
 /// Declares the mechanisms: for each a module, whose `Settings` are its table in a model file.
 macro_rules! mechanisms {

@@ -42,8 +42,9 @@ impl Mechanism for Settings {
     }
 
     fn check(&self, model: &Model, _attention: &Attention) -> Result<(), Problem> {
-        if model.embedding.positions.kind == PositionKind::RelativeBias {
-            return Err(Problem::new("kind", "sliding_window with a relative bias", "softmax, or other positions: the bias is of all pairs"));
+        let positions = model.embedding.positions.kind;
+        if positions == PositionKind::RelativeBias || positions.has_vectors() {
+            return Err(Problem::new("kind", "sliding_window with relative positions", "softmax, or other positions: those are of all pairs"));
         }
         check_size("sliding_window.window", self.window)
     }

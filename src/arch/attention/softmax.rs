@@ -6,8 +6,9 @@
 
 use serde::Deserialize;
 
-use super::{Abilities, Context, Implementation, Inputs, Mask, Mechanism, Scale, queries_keys_values};
-use crate::arch::config::PositionKind;
+use super::{Abilities, Attention, Context, Implementation, Inputs, Mask, Mechanism, Scale, queries_keys_values, relative};
+use crate::arch::config::{Model, PositionKind};
+use crate::document::Problem;
 use crate::ledger::{Keeps, Shape, Tape, Tensor};
 
 /// Settings of softmax attention: none of its own.
@@ -27,6 +28,13 @@ impl Mechanism for Settings {
             cache: true,
             pooled_queries: true,
         }
+    }
+
+    fn check(&self, model: &Model, attention: &Attention) -> Result<(), Problem> {
+        if model.embedding.positions.kind.has_vectors() && attention.implementation == Implementation::Fused {
+            return Err(Problem::new("implementation", "fused with a vector for each distance", "eager: no kernel adds their scores"));
+        }
+        Ok(())
     }
 
     fn shared(&self, tape: &mut Tape, context: &Context<'_>, _before: &[Tensor]) -> Vec<Tensor> {
@@ -62,6 +70,9 @@ pub(super) fn core(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs, quer
         return tape.fused_attention([query, key, value], query.elements, scores, batch * queries);
     }
     let mut weights = tape.matmul("scores", query, key, scores);
+    if model.embedding.positions.kind.has_vectors() && inputs.x == inputs.memory {
+        weights = relative::write(tape, context, weights, [query, key], scores);
+    }
     if attention.scaled {
         weights = match attention.scale {
             Scale::Scores => tape.pass("scale", weights),

@@ -30,20 +30,30 @@ pub(super) const BERT: Defaults = Defaults {
 
 /// Embeddings, attention, feed-forward network and norms as all of them have.
 pub(super) fn encoder(import: &mut Import<'_>, defaults: &Defaults) -> Result<(), Diagnostic> {
-    import.expect("position_embedding_type", "absolute")?;
+    let positions = match import.text("position_embedding_type", "absolute")?.as_str() {
+        "absolute" => "learned",
+        "relative_key" => "relative_key",
+        "relative_key_query" => "relative_key_query",
+        _ => return Err(import.wrong("position_embedding_type", "absolute, relative_key, relative_key_query")),
+    };
     let activation = import.activation("hidden_act", defaults.activation)?;
     import.set("width", import.size("hidden_size", defaults.width)?, "hidden_size");
     import.set("dropout", import.rate("hidden_dropout_prob", defaults.dropout)?, "hidden_dropout_prob");
     import.set("embedding.vocabulary", import.size("vocab_size", defaults.vocabulary)?, "vocab_size");
     import.set("embedding.segments", import.count("type_vocab_size", 2)?, "type_vocab_size");
     import.put("embedding.norm", true);
-    import.put("embedding.positions.kind", "learned");
+    import.set("embedding.positions.kind", positions, "position_embedding_type");
     import.set("embedding.positions.length", import.size("max_position_embeddings", 512)?, "max_position_embeddings");
     import.put("attention.kind", "softmax");
     import.set("attention.heads", import.size("num_attention_heads", defaults.heads)?, "num_attention_heads");
     let key = "attention_probs_dropout_prob";
     import.set("attention.dropout", import.rate(key, defaults.attention_dropout)?, key);
     import.implementation()?;
+    if positions != "learned" {
+        // The table of absolute positions is there all the same, and fused attention gives way to eager attention.
+        import.put("embedding.positions.idle_table", true);
+        import.put("attention.implementation", "eager");
+    }
     import.set("feed_forward.width", import.size("intermediate_size", defaults.inner)?, "intermediate_size");
     import.set("feed_forward.activation", activation, "hidden_act");
     import.put("norm.kind", "layer");
