@@ -78,6 +78,45 @@ fn upsampling_and_repeats() {
     }
 }
 
+/// What is dropped comes back as it was: the products are those of any pooling, and nothing is kept of what is not looked at.
+#[test]
+fn dropped_positions_come_back_as_they_were() {
+    let softmax = settings(AttentionKind::Softmax);
+    let of = |kind| {
+        let groups = format!("{{ layers = 1 }}, {{ layers = 1, pooling = {{ kind = \"{kind}\" }} }}, {{ layers = 1, upsampling = true }}");
+        ledger(&of(&softmax, &groups, 3), 2, 64)
+    };
+    let [dropped, pooled] = ["drop", "mean"].map(of);
+    assert_eq!(products(&dropped), products(&pooled));
+    let named = |ledger: &Ledger, name| ledger.ops().iter().any(|op| op.name == name);
+    assert!(named(&dropped, "put positions back") && !named(&pooled, "put positions back"));
+    assert!(dropped.kept_bytes() < pooled.kept_bytes());
+}
+
+/// Work and memory of a model whose lengths change grow by the same for every sequence, and with the length.
+#[test]
+fn pooled_models_grow_with_batch_and_length() {
+    for (attention, pooling) in [
+        (settings(AttentionKind::Softmax), "{ kind = \"max\", queries_only = true }"),
+        (settings(AttentionKind::Funnel), "{ queries_only = true, first_apart = true, truncated = true }"),
+        (settings(AttentionKind::Funnel) + "\nattention.funnel.distances = \"factorised\"", "{ first_apart = true }"),
+    ] {
+        let groups = format!("{{ layers = 1 }}, {{ layers = 2, pooling = {pooling} }}, {{ layers = 1, upsampling = true }}");
+        let model = of(&attention, &groups, 4);
+        let sums = |sequences, length| {
+            let ledger = ledger(&model, sequences, length);
+            let both = ledger.forward() + ledger.backward();
+            [both.matmul_flops, both.elementwise_flops, both.bytes(), ledger.kept_bytes(), ledger.kept_bytes_checkpointed()]
+        };
+        let [two, three, four, longer] = [(2, 40), (3, 40), (4, 40), (2, 44)].map(|(sequences, length)| sums(sequences, length));
+        for part in 0..5 {
+            let (first, second) = (three[part] - two[part], four[part] - three[part]);
+            assert!(first > 0.0 && (first - second).abs() <= 1e-9 * first, "{attention} {pooling}: {part}: {first} then {second}");
+            assert!(longer[part] > two[part], "{attention} {pooling}: {part}");
+        }
+    }
+}
+
 /// A published size: with B4-4-4 and no decoder, the model that classifies takes under 0.6 of the products of 12 layers
 /// (Dai et al. 2020, section 2.3: each half as long block takes at most half as much).
 #[test]

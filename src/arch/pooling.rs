@@ -1,9 +1,10 @@
 //! Pooling between groups of layers: a group may shorten the sequence before its layers, and a later one bring it back to its
 //! whole length (Dai et al. 2020, arXiv 2006.03236, Funnel-Transformer, sections 2.2 and 2.3).
 //!
-//! Of every s positions one is left: their mean, their largest values, or the first of them as it is (token dropping). With
-//! `queries_only`, the first layer's keys and values are those of the whole sequence. Upsampling repeats each position, or puts
-//! dropped ones back, and adds what left the last layer of whole length.
+//! Of every s positions one is left: their mean, their largest values, or the first of them as it is. With `queries_only`, the
+//! first layer's keys and values are those of the whole sequence. Upsampling repeats each position and adds what left the last
+//! layer of whole length; where the others were dropped, it puts those that stayed back among them (token dropping, Hou et al.
+//! 2022, arXiv 2203.13240, section 3.1).
 //!
 //! Kept: what a mean or a maximum is taken of, with the copy of a first position that stands apart, and which was largest;
 //! which positions stayed.
@@ -115,11 +116,16 @@ impl Pooling {
     }
 }
 
-/// Brings `x` back to the length of `whole`, and adds that.
-pub(super) fn upsample(tape: &mut Tape, x: Tensor, whole: Tensor) -> Tensor {
+/// Brings `x` back to the length of `whole`: repeats its positions and adds that, or puts as many positions as were not
+/// dropped back among the others.
+pub(super) fn upsample(tape: &mut Tape, x: Tensor, whole: Tensor, stayed: Option<f64>) -> Tensor {
     tape.component(Component::Attention);
-    let long = if x.elements == whole.elements { x } else { tape.expand("repeat positions", x, whole.elements) };
     let whole = tape.carry(whole);
+    if let Some(length) = stayed {
+        let stayed = tape.indices(length);
+        return tape.operation("put positions back", 0.0, &[whole, x], whole.elements, Keeps::These(&[stayed]));
+    }
+    let long = if x.elements == whole.elements { x } else { tape.expand("repeat positions", x, whole.elements) };
     tape.add("sum with whole sequence", long, whole)
 }
 

@@ -3,11 +3,24 @@
 use super::attention::{self, Attention, Inputs};
 use super::config::{NormKind, NormPlacement, PositionKind, Stack, Streams};
 use super::feed_forward::{self, FeedForward, FeedForwardKind, Mixture};
-use super::pooling::{self, Pooled};
+use super::pooling::{self, Pooled, PoolingKind};
 use super::{Batch, Context};
 use super::{bottleneck, embedding};
 use crate::ledger::{Component, Keeps, Repeat, Tape, Tensor};
 use crate::units::Ratio;
+
+/// What all layers of a stack have beside their stream.
+#[derive(Clone, Copy)]
+struct Around {
+    /// What an encoder left.
+    encoded: Option<Tensor>,
+    /// Sines and cosines of rotary positions.
+    rotary: Option<Tensor>,
+    /// A bias of the scores that the first layer made.
+    bias: Option<Tensor>,
+    /// Whether a position sees only those before it.
+    causal: bool,
+}
 
 /// Writes a stack on `x`; with `encoded`, each layer attends to it between its other two sub-layers.
 pub(super) fn write(
@@ -22,75 +35,59 @@ pub(super) fn write(
     let model = context.model;
     let positions = &model.embedding.positions;
     let relative = positions.kind == PositionKind::RelativeBias;
-    let first_bias = (relative && !positions.each_layer).then(|| relative_bias(tape, context, &model.attention));
-    let mut out = x;
+    let bias = (relative && !positions.each_layer).then(|| relative_bias(tape, context, &model.attention));
+    let around = Around { encoded, rotary, bias, causal };
     let whole = context.batch.length;
+    let (mut out, mut length) = (x, whole);
     // What had the whole length last, and what the mechanism made for the layers before.
     let (mut skip, mut before): (Tensor, Vec<Tensor>) = (x, Vec::new());
-    let (mut length, mut kind) = (whole, model.attention.kind);
+    let (mut dropped, mut kind) = (false, model.attention.kind);
     let mut balanced: Option<(Mixture, u64)> = None;
     for (index, (layers, attention, network)) in model.groups(stack).into_iter().enumerate() {
         let group = stack.groups.get(index);
         let repeats = group.map_or(1, |group| group.repeats);
-        let mut pooling = group.and_then(|group| group.pooling).filter(|pooling| pooling.shortens(length));
         if length == whole {
             skip = out;
         }
         if group.is_some_and(|group| group.upsampling) {
-            out = pooling::upsample(tape, out, skip);
+            out = pooling::upsample(tape, out, skip, dropped.then_some(length));
             length = whole;
             before.clear();
         }
         if std::mem::replace(&mut kind, attention.kind) != attention.kind {
             before.clear();
         }
+        let pooling = group.and_then(|group| group.pooling);
+        dropped = pooling.map_or(dropped, |pooling| pooling.kind == PoolingKind::Drop);
+        let mut pooling = pooling.filter(|pooling| pooling.shortens(length));
         for (layers, feed_forward) in network.of_layers(layers) {
             let feed_forward = feed_forward.as_ref();
             if let Some(mixture) = feed_forward.experts().filter(|mixture| mixture.auxiliary_loss) {
                 let before = balanced.map_or(0, |(_, layers)| layers);
                 balanced = Some((mixture.clone(), before + layers * repeats));
             }
-            let (pooling, from) = (pooling.take(), length);
-            length = pooling.map_or(length, |pooling| pooling.length(length));
+            let pooled = pooling.take().map(|by| Pooled { from: length, queries: true, keys: !by.queries_only, by });
+            length = pooled.map_or(length, |pooled| pooled.by.length(length));
             tape.set_tokens(context.batch.sequences * length);
             let batch = Batch { length, ..context.batch };
-            let all = Context { attention, feed_forward, batch, ..*context };
-            let alike = !pooling.is_some_and(|pooling| pooling.queries_only);
-            let first = Context { pooled: pooling.map(|by| Pooled { from, queries: true, keys: alike, by }), ..all };
-            let others =
-                if alike { first } else { Context { pooled: pooling.map(|by| Pooled { from, queries: false, keys: true, by }), ..all } };
+            let first = Context { attention, feed_forward, batch, pooled, ..*context };
+            // Where the first layer pools its queries alone, the others find the keys pooled too.
+            let others = pooled.filter(|pooled| !pooled.keys).map(|pooled| Pooled { queries: false, keys: true, ..pooled });
+            let others = Context { pooled: others, ..first };
             tape.component(Component::Attention);
             let mut share = |context: &Context<'_>| {
                 before = attention.mechanism().map(|mechanism| mechanism.shared(tape, context, &before)).unwrap_or_default();
                 before.clone()
             };
-            let shared_first = share(&first);
-            let shared_others = if alike { shared_first.clone() } else { share(&others) };
-            // Apart stands a first layer that pools, or whose input has no gradient, over frozen embeddings.
+            let shared = share(&first);
+            let shared_by_others = if others.pooled.is_some() { share(&others) } else { shared.clone() };
+            // A first layer stands apart if it pools, or if its input has no gradient, over frozen embeddings.
             let frozen = model.linear.adapter.is_some() && !tape.is_inference() && !tape.has_gradient(out);
             let (runs, sets) = (layers * repeats, if stack.shared { 1 } else { layers });
-            let parts = if pooling.is_some() || frozen { [(1, 1), (runs - 1, sets - 1)] } else { [(runs, sets), (0, 0)] };
-            let parts = parts.into_iter().zip([(first, &shared_first, pooling), (others, &shared_others, None)]);
-            for ((count, sets), (context, shared, pooling)) in parts.filter(|((count, _), _)| *count > 0) {
-                let repeat = Repeat { layers: count as f64, parameters: sets as f64, reversible: stack.reversible };
-                out = tape.repeat(repeat, |tape| {
-                    let long = tape.carry(out);
-                    if stack.idle_cross_attention && encoded.is_none() {
-                        idle_cross_attention(tape, &context);
-                    }
-                    let x = pooling.map_or(long, |pooling| pooling.write(tape, long, from));
-                    let memory = if context.pools_queries() { long } else { x };
-                    let rotary = rotary.or_else(|| embedding::rotary_tables_of_layer(tape, &context));
-                    let own = relative && positions.each_layer;
-                    let bias = if own { Some(relative_bias(tape, &context, attention)) } else { first_bias };
-                    let inputs = Inputs { x, memory, rotary, bias, shared, causal, beside: None };
-                    match &model.bottleneck {
-                        Some(narrow) => {
-                            bottleneck::write(tape, &context, narrow, inputs, |tape, context, inputs| layer(tape, context, inputs, encoded))
-                        }
-                        None => layer(tape, &context, inputs, encoded),
-                    }
-                });
+            let (one, rest) = if pooled.is_some() || frozen { ((1, 1), (runs - 1, sets - 1)) } else { ((runs, sets), (0, 0)) };
+            out = alike(tape, &first, stack, around, &shared, one, out);
+            if rest.0 > 0 {
+                out = alike(tape, &others, stack, around, &shared_by_others, rest, out);
             }
         }
     }
@@ -109,6 +106,38 @@ pub(super) fn write(
         }
     }
     tape.dropout(out, stack.output_dropout.value())
+}
+
+/// Equal layers, so many of them with so many sets of parameters, on `out`; where the context says so, each pools it first.
+fn alike(
+    tape: &mut Tape,
+    context: &Context<'_>,
+    stack: &Stack,
+    around: Around,
+    shared: &[Tensor],
+    (layers, sets): (u64, u64),
+    out: Tensor,
+) -> Tensor {
+    let model = context.model;
+    let positions = &model.embedding.positions;
+    let Around { encoded, rotary, bias, causal } = around;
+    let repeat = Repeat { layers: layers as f64, parameters: sets as f64, reversible: stack.reversible };
+    tape.repeat(repeat, |tape| {
+        let long = tape.carry(out);
+        if stack.idle_cross_attention && encoded.is_none() {
+            idle_cross_attention(tape, context);
+        }
+        let x = context.pooled.filter(|pooled| pooled.queries).map_or(long, |pooled| pooled.by.write(tape, long, pooled.from));
+        let memory = if context.pools_queries() { long } else { x };
+        let rotary = rotary.or_else(|| embedding::rotary_tables_of_layer(tape, context));
+        let own = positions.kind == PositionKind::RelativeBias && positions.each_layer;
+        let bias = if own { Some(relative_bias(tape, context, context.attention)) } else { bias };
+        let inputs = Inputs { x, memory, rotary, bias, shared, causal, beside: None };
+        match &model.bottleneck {
+            Some(narrow) => bottleneck::write(tape, context, narrow, inputs, |tape, context, inputs| layer(tape, context, inputs, encoded)),
+            None => layer(tape, context, inputs, encoded),
+        }
+    })
 }
 
 /// One layer; the stream is what `inputs` has as its queries' side.
