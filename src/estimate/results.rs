@@ -9,7 +9,7 @@ use crate::quality::Quality;
 use crate::scenario::{Case, Known, Published, Quantity, Settings};
 use crate::source::Class;
 use crate::training::{Memory, PhaseWork, Purpose, fitting};
-use crate::units::{Bytes, Seconds};
+use crate::units::{Bytes, Quantity as _, Seconds};
 
 /// What is estimated of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -319,17 +319,29 @@ impl Results {
 
     pub(super) fn check_published(&mut self, settings: &Settings) {
         for published in &settings.published {
-            let case = self.cases.iter().find(|case| case.name == published.case);
-            let metric = match published.quantity {
-                Quantity::Energy => Metric::Energy,
-                Quantity::Co2e => Metric::Operational,
-                Quantity::Co2eMarket => Metric::Market,
-                Quantity::CostLow => Metric::CostLow,
-                Quantity::CostHigh => Metric::CostHigh,
-                Quantity::Duration => Metric::Duration,
+            let of = |name: &str| self.cases.iter().find(|case| case.name == name && (published.at.is_none() || case.at == published.at));
+            let case = of(&published.case);
+            let in_unit = |metric: Metric| {
+                let value = case.and_then(|case| case.central(metric));
+                value.zip(metric.unit_size(&published.unit)).map(|(value, size)| value / size)
             };
-            let value = case.and_then(|case| case.central(metric));
-            let computed = value.zip(metric.unit_size(&published.unit)).map(|(value, size)| value / size);
+            let computed = match published.quantity {
+                Quantity::Energy => in_unit(Metric::Energy),
+                Quantity::Co2e => in_unit(Metric::Operational),
+                Quantity::Co2eMarket => in_unit(Metric::Market),
+                Quantity::CostLow => in_unit(Metric::CostLow),
+                Quantity::CostHigh => in_unit(Metric::CostHigh),
+                Quantity::Duration => in_unit(Metric::Duration),
+                Quantity::SpeedUp => {
+                    let step = |case: &CaseResult| case.phases.first().map(|phase| phase.step.total());
+                    let baseline = of(&settings.baseline).and_then(step).filter(|_| published.unit == "x");
+                    baseline.zip(case.and_then(step)).map(|(baseline, own)| baseline / own)
+                }
+                Quantity::Memory => {
+                    let needed = case.and_then(|case| case.memory.as_ref()).map(|memory| memory.needed.value());
+                    needed.zip(Bytes::unit(&published.unit)).map(|(needed, size)| needed / size)
+                }
+            };
             self.published.push(PublishedCheck { published: published.clone(), computed });
         }
     }
@@ -339,7 +351,7 @@ impl Metric {
     /// The size of a unit in this metric's base unit.
     #[must_use]
     pub fn unit_size(self, unit: &str) -> Option<f64> {
-        use crate::units::{Dollars, GramsCo2e, Joules, Litres, Quantity as _};
+        use crate::units::{Dollars, GramsCo2e, Joules, Litres};
         match self {
             Self::Duration => Seconds::unit(unit),
             Self::AcceleratorHours => (unit == "h").then_some(1.0),

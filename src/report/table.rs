@@ -10,6 +10,9 @@ use crate::units::{Bytes, Seconds, grouped, significant};
 
 const WIDTH: usize = 110;
 
+/// More cases than this of a sweep are lines, not columns.
+const MOST_COLUMNS: usize = 5;
+
 impl Report<'_> {
     /// The answer as tables for people.
     #[must_use]
@@ -242,18 +245,10 @@ impl Report<'_> {
                 check.computed.map_or("-".to_string(), |ours| if decimals == 0 { grouped(ours) } else { format!("{ours:.decimals$}") });
             let same = if check.same_digits() { "same digits" } else { "" };
             let difference = check.difference_percent().map_or("-".to_string(), |d| format!("{d:+.2} % {same}"));
-            let quantity = format!("{:?}", check.published.quantity);
-            let quantity = match quantity.as_str() {
-                "Co2e" => "CO2e",
-                "Co2eMarket" => "CO2e, market-based",
-                "CostLow" => "cost, cheapest offer",
-                "CostHigh" => "cost, dearest offer",
-                "Duration" => "time",
-                _ => "energy",
-            };
+            let at = check.published.at.map_or_else(String::new, |at| format!(" @ {}", grouped(at)));
             vec![
-                check.published.case.clone(),
-                quantity.to_string(),
+                check.published.case.clone() + &at,
+                check.published.quantity.title().to_string(),
                 check.published.unit.clone(),
                 check.published.printed.clone(),
                 ours,
@@ -277,6 +272,9 @@ impl Report<'_> {
         let find = |name: &str, at: f64| self.results.cases.iter().find(|case| case.name == name && case.at == Some(at));
         let step = |case: &CaseResult| case.phases.first().map(|phase| phase.step.total().value());
         let memory = |case: &CaseResult| case.memory.as_ref().map(|memory| memory.needed.value());
+        if names.len() > MOST_COLUMNS {
+            return self.long_sweep_table(&names, &points);
+        }
         let mut head = vec![key.rsplit('.').next().unwrap_or(key).to_string()];
         head.extend(names.iter().map(|name| format!("{name}\nms a step")));
         head.push("fastest".into());
@@ -298,7 +296,31 @@ impl Report<'_> {
             row.push(least(&memory));
             row
         });
-        let mut out = table(head, rows.collect(), 0);
+        self.with_crossings(table(head, rows.collect(), 0))
+    }
+
+    /// A line a case, where there are too many for columns.
+    fn long_sweep_table(&self, names: &[&str], points: &[f64]) -> String {
+        let part = |unit: &str, value: &dyn Fn(&CaseResult) -> String| {
+            let mut head = vec![format!("{unit} at")];
+            head.extend(points.iter().map(|at| grouped(*at)));
+            let cell = |name: &&str, at: &f64| {
+                self.results.cases.iter().find(|case| case.name == **name && case.at == Some(*at)).map_or("-".into(), value)
+            };
+            let rows =
+                names.iter().map(|name| std::iter::once((*name).to_string()).chain(points.iter().map(|at| cell(name, at))).collect());
+            table(head, rows.collect(), 1) + "\n"
+        };
+        let step = |case: &CaseResult| case.phases.first().map_or("-".into(), |phase| significant(phase.step.total().value() * 1e3));
+        let memory = |case: &CaseResult| {
+            let mark = if case.memory.as_ref().is_some_and(|memory| !memory.fits()) { "!" } else { "" };
+            case.memory.as_ref().map_or("-".into(), |memory| significant(memory.needed.value() / 1e9) + mark)
+        };
+        self.with_crossings(part("ms a step", &step) + part("GB", &memory).trim_end_matches('\n') + "\n")
+    }
+
+    /// A sweep's table with where cases change places, and where the time of a step goes.
+    fn with_crossings(&self, mut out: String) -> String {
         out += "! does not fit the device.\n\n";
         for crossing in self.results.crossings() {
             out += &format!("{crossing}\n");

@@ -268,9 +268,22 @@ fn performance(resolver: &mut Resolver<'_>, own: Option<Node>, whole: &Node) -> 
     if let (Data::Table(table), Some(sources)) = (&mut node.data, whole.find("sources"))
         && let Some(known) = table.remove("sources")
     {
-        table.insert("sources", overlay::overlay(known, sources.clone()));
+        let mut all = overlay::overlay(known, sources.clone());
+        // What the scenario says takes the place of defaults and of their sources.
+        let used: Vec<String> = table.iter().flat_map(|(_, section)| cited(section)).collect();
+        if let Data::Table(all) = &mut all.data {
+            let unused: Vec<String> = all.iter().map(|(key, _)| key.to_string()).filter(|key| !used.contains(key)).collect();
+            unused.iter().for_each(|key| drop(all.remove(key)));
+        }
+        table.insert("sources", all);
     }
     Performance::read(&node).map_err(|error| error.under("performance"))
+}
+
+/// The keys of sources that the values of a section name.
+fn cited(section: &Node) -> Vec<String> {
+    let values = section.as_table().into_iter().flat_map(Table::iter);
+    values.filter_map(|(_, value)| value.find("source").and_then(Node::as_str).map(str::to_string)).collect()
 }
 
 /// The models that run beside the one that is trained, taken out of the table of techniques.

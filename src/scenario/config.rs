@@ -75,6 +75,27 @@ pub enum Quantity {
     CostHigh,
     /// Wall-clock time.
     Duration,
+    /// Steps a second over those of the baseline at the same value of a sweep, unit x.
+    SpeedUp,
+    /// Memory that a device needs.
+    Memory,
+}
+
+impl Quantity {
+    /// What people call it.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Energy => "energy",
+            Self::Co2e => "CO2e",
+            Self::Co2eMarket => "CO2e, market-based",
+            Self::CostLow => "cost, cheapest offer",
+            Self::CostHigh => "cost, dearest offer",
+            Self::Duration => "time",
+            Self::SpeedUp => "speed-up",
+            Self::Memory => "memory",
+        }
+    }
 }
 
 /// A figure that others printed.
@@ -83,6 +104,9 @@ pub enum Quantity {
 pub struct Published {
     /// The case it is of.
     pub case: String,
+    /// The value of the sweep it is at.
+    #[serde(default)]
+    pub at: Option<f64>,
     /// What it is of it.
     pub quantity: Quantity,
     /// The figure as printed, with its digits.
