@@ -235,6 +235,21 @@ fn a_pooled_layer_takes_what_a_layer_takes_at_the_shorter_length() {
     }
 }
 
+/// Lee-Thorp et al. 2022, section 3.2, by the count of a fast transform: 5 n d log2 d over columns and 5 n d log2 n over
+/// positions, and one pass for the real part.
+#[test]
+fn fourier_transforms_take_the_work_of_their_formula() {
+    for (head_width, length) in [(4, 64), (16, 100), (24, 513)] {
+        let subject = Subject::new("fnet", "", 1, Growth::Nothing);
+        let (d, n) = ((4 * head_width) as f64, length as f64);
+        let ledger = ledger(&subject.model(3, head_width), 2, length);
+        let transforms = ledger.ops().iter().filter(|op| op.name.starts_with("transform"));
+        let work: f64 = transforms.map(|op| op.forward.elementwise_flops * op.times).sum();
+        let formula = 3.0 * 2.0 * 5.0 * n * d * (d.log2() + n.log2());
+        assert!(close(work, formula), "{d} columns, {n} positions: {work} for {formula}");
+    }
+}
+
 /// The same trials in every run: a failure is a failure for everybody.
 fn configuration() -> ProptestConfig {
     ProptestConfig { cases: 200, failure_persistence: None, rng_seed: RngSeed::Fixed(20_200_608), ..ProptestConfig::default() }

@@ -117,6 +117,29 @@ fn pooled_models_grow_with_batch_and_length() {
     }
 }
 
+/// Dai et al. 2020, appendix A.2, as `src/arch/attention/funnel.rs` sums it up: m queries of n keys, b sequences, h heads of
+/// d / h columns.
+#[test]
+fn funnel_attention_takes_the_products_of_its_formulas() {
+    let (b, d, h) = (3.0, 32.0, 4.0);
+    for (pooling, m) in [("", 40.0), ("pooling = { queries_only = true }", 20.0)] {
+        let n = 40.0;
+        let linear = 4.0 * b * m * d * d + 4.0 * b * n * d * d;
+        let contents_values_segments = 4.0 * b * m * n * d + 4.0 * b * m * d;
+        let t = if m == n { 2.0 * n } else { 2.0 * m + n };
+        let shifted = 2.0 * t * d * d + 2.0 * b * m * t * d;
+        let factorised = 2.0 * b * m * d * d + 4.0 * b * m * n * h * d;
+        for (distances, scores) in [("relative_shift", shifted), ("factorised", factorised)] {
+            let attention = format!("{}\nattention.funnel = {{ distances = \"{distances}\" }}", settings(AttentionKind::Funnel));
+            let model = of(&attention, &format!("{{ layers = 1, {pooling} }}").replace(", }", " }"), 1);
+            let ledger = ledger(&model, 3, 40);
+            let ops = ledger.ops().iter().filter(|op| op.component == Component::Attention);
+            let found: f64 = ops.map(|op| op.forward.matmul_flops * op.times).sum();
+            assert_eq!(found, linear + contents_values_segments + scores, "{distances} {m}");
+        }
+    }
+}
+
 /// A published size: with B4-4-4 and no decoder, the model that classifies takes under 0.6 of the products of 12 layers
 /// (Dai et al. 2020, section 2.3: each half as long block takes at most half as much).
 #[test]
