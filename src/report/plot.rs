@@ -11,6 +11,12 @@ use crate::estimate::{CaseResult, Metric, Results};
 use crate::numeric::Interval;
 
 const SIZE: (u32, u32) = (1000, 520);
+/// Height of the title, and of a row of the key below a plot.
+const TITLE: u32 = 40;
+const ROW: u32 = 24;
+const KEY_COLUMNS: usize = 4;
+/// More lines than this have a key below the plot instead of a legend in it.
+const MOST_IN_A_LEGEND: usize = 5;
 const INK: RGBColor = RGBColor(40, 40, 40);
 const MESH: RGBColor = RGBColor(225, 225, 225);
 /// Okabe and Ito 2008: told apart by every kind of colour vision.
@@ -68,13 +74,16 @@ fn draw<B: DrawingBackend>(area: &DrawingArea<B, Shift>, results: &Results) -> D
     area.fill(&WHITE)?;
     let title = TextStyle::from(("sans-serif", 22).into_font().style(FontStyle::Bold)).color(&INK);
     let body = area.titled(&results.title, title)?;
-    let (left, right) = body.split_horizontally(SIZE.0 / 2);
-    if results.sweep_key.is_some() {
-        let step = |case: &CaseResult| case.phases.first().map(|phase| phase.step.total().value() * 1e3);
-        let memory = |case: &CaseResult| case.memory.as_ref().map(|memory| memory.needed.value() / 1e9);
-        lines(&left, results, "time of a step, ms", &step)?;
-        return lines(&right, results, "memory, GB", &memory);
+    let names = names(results);
+    if results.sweep_key.is_some() && names.len() > MOST_IN_A_LEGEND {
+        let (charts, key) = body.split_vertically(SIZE.1 - TITLE - ROW * names.len().div_ceil(KEY_COLUMNS) as u32);
+        draw_key(&key, &names)?;
+        return sweep(&charts, results);
     }
+    if results.sweep_key.is_some() {
+        return sweep(&body, results);
+    }
+    let (left, right) = body.split_horizontally(SIZE.0 / 2);
     let shown = |metric: Metric| results.cases.iter().any(|case| case.metric(metric).is_some());
     let metric = [Metric::Energy, Metric::Cost, Metric::Duration].into_iter().find(|metric| shown(*metric));
     let Some(column) = COLUMNS.iter().find(|column| Some(column.metric) == metric) else { return Ok(()) };
@@ -100,6 +109,46 @@ fn draw<B: DrawingBackend>(area: &DrawingArea<B, Shift>, results: &Results) -> D
             .collect();
         bars(&right, &format!("{}, {}", other.heading, other.unit), &amounts, None, 0)
     }
+}
+
+/// Time and memory over the values of a sweep.
+fn sweep<B: DrawingBackend>(area: &DrawingArea<B, Shift>, results: &Results) -> Drawn<B> {
+    let (left, right) = area.split_horizontally(SIZE.0 / 2);
+    let step = |case: &CaseResult| case.phases.first().map(|phase| phase.step.total().value() * 1e3);
+    let memory = |case: &CaseResult| case.memory.as_ref().map(|memory| memory.needed.value() / 1e9);
+    lines(&left, results, "time of a step, ms", &step)?;
+    lines(&right, results, "memory, GB", &memory)
+}
+
+/// The names of the cases, each once.
+fn names(results: &Results) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    results.cases.iter().for_each(|case| {
+        if !names.contains(&case.name.as_str()) {
+            names.push(&case.name);
+        }
+    });
+    names
+}
+
+/// How a case is drawn among many: its colour, and whether its line is thin and its points hollow, once colours repeat.
+fn look(index: usize) -> (RGBColor, bool) {
+    (PALETTE[index % PALETTE.len()], index >= PALETTE.len())
+}
+
+/// Which line is which, where a legend would cover the lines.
+fn draw_key<B: DrawingBackend>(area: &DrawingArea<B, Shift>, names: &[&str]) -> Drawn<B> {
+    let text = TextStyle::from(("sans-serif", 15).into_font()).color(&INK);
+    let width = (SIZE.0 as usize / KEY_COLUMNS) as i32;
+    for (index, name) in names.iter().enumerate() {
+        let (x, y) = ((index % KEY_COLUMNS) as i32 * width + 40, (index / KEY_COLUMNS) as i32 * ROW as i32 + 10);
+        let (colour, again) = look(index);
+        area.draw(&PathElement::new([(x, y), (x + 30, y)], colour.stroke_width(if again { 1 } else { 3 })))?;
+        area.draw(&Circle::new((x + 15, y), 4, if again { WHITE.filled() } else { colour.filled() }))?;
+        area.draw(&Circle::new((x + 15, y), 4, colour.stroke_width(1)))?;
+        area.draw(&Text::new(shorten(name), (x + 38, y - 8), text.clone()))?;
+    }
+    Ok(())
 }
 
 /// Horizontal bars with the interval as a line, and the value at the end.
@@ -196,12 +245,7 @@ fn lines<B: DrawingBackend>(
         let of = results.cases.iter().filter(|case| case.name == name);
         of.filter_map(|case| Some((case.at?, value(case)?))).filter(|(x, y)| *x > 0.0 && *y > 0.0).collect()
     };
-    let mut names: Vec<&str> = Vec::new();
-    results.cases.iter().for_each(|case| {
-        if !names.contains(&case.name.as_str()) {
-            names.push(&case.name);
-        }
-    });
+    let names = names(results);
     let all: Vec<(f64, f64)> = names.iter().flat_map(|name| points(name)).collect();
     if all.is_empty() {
         return Ok(());
@@ -227,13 +271,19 @@ fn lines<B: DrawingBackend>(
         .x_desc(key.rsplit('.').next().unwrap_or(key).replace('_', " "))
         .x_label_formatter(&|x| crate::units::significant(*x))
         .y_label_formatter(&|y| crate::units::significant(*y))
+        .y_labels(6)
         .label_style(text.clone())
         .draw()?;
     for (index, name) in names.iter().enumerate() {
-        let colour = PALETTE[index % PALETTE.len()];
-        let line = chart.draw_series(LineSeries::new(points(name), colour.stroke_width(3)))?;
+        let (colour, again) = look(index);
+        let line = chart.draw_series(LineSeries::new(points(name), colour.stroke_width(if again { 1 } else { 3 })))?;
         line.label(*name).legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], colour.stroke_width(3)));
-        chart.draw_series(points(name).into_iter().map(|point| Circle::new(point, 4, colour.filled())))?;
+        let fill = if again { WHITE } else { colour };
+        chart.draw_series(points(name).into_iter().map(|point| Circle::new(point, 4, fill.filled())))?;
+        chart.draw_series(points(name).into_iter().map(|point| Circle::new(point, 4, colour.stroke_width(1))))?;
+    }
+    if names.len() > MOST_IN_A_LEGEND {
+        return Ok(());
     }
     chart
         .configure_series_labels()
