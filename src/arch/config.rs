@@ -348,7 +348,7 @@ pub enum Streams {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Group {
-    /// Number of layers.
+    /// Number of layers; 0 where the group does no more than upsample.
     pub layers: u64,
     /// How often each of them runs in a row, with the same parameters.
     #[serde(default = "one")]

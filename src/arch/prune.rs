@@ -69,7 +69,7 @@ impl Model {
     }
 }
 
-/// What is left of a number, at least one.
+/// What is left of a number, at least one of any.
 fn left(of: u64, share: Ratio) -> u64 {
-    if share.value() == 0.0 { of } else { ((of as f64 * (1.0 - share.value())).round() as u64).max(1) }
+    if share.value() == 0.0 { of } else { ((of as f64 * (1.0 - share.value())).round() as u64).max(of.min(1)) }
 }

@@ -52,6 +52,7 @@ pub(super) fn write(
         if group.is_some_and(|group| group.upsampling) {
             out = pooling::upsample(tape, out, skip, dropped.then_some(length));
             length = whole;
+            tape.set_tokens(context.batch.sequences * length);
             before.clear();
         }
         if std::mem::replace(&mut kind, attention.kind) != attention.kind {
@@ -60,7 +61,7 @@ pub(super) fn write(
         let pooling = group.and_then(|group| group.pooling);
         dropped = pooling.map_or(dropped, |pooling| pooling.kind == PoolingKind::Drop);
         let mut pooling = pooling.filter(|pooling| pooling.shortens(length));
-        for (layers, feed_forward) in network.of_layers(layers) {
+        for (layers, feed_forward) in network.of_layers(layers).into_iter().filter(|(layers, _)| *layers > 0) {
             let feed_forward = feed_forward.as_ref();
             if let Some(mixture) = feed_forward.experts().filter(|mixture| mixture.auxiliary_loss) {
                 let before = balanced.map_or(0, |(_, layers)| layers);

@@ -158,7 +158,9 @@ impl Model {
                 self.check_attention(&self.attention, causal).map_err(|problem| problem.under("attention"))?;
             }
             for (index, group) in stack.groups.iter().enumerate() {
-                check_size(&format!("{name}.groups.{index}.layers"), group.layers)?;
+                // A last group may do no more than bring the sequence back.
+                let least = u64::from(group.upsampling);
+                check_size(&format!("{name}.groups.{index}.layers"), group.layers.max(least))?;
                 let under = |problem: Problem| problem.under(&format!("{name}.groups.{index}.attention"));
                 self.check_attention(&group.attention, causal).map_err(under)?;
                 group.feed_forward.check().map_err(|problem| problem.under(&format!("{name}.groups.{index}.feed_forward")))?;

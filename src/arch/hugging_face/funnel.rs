@@ -96,7 +96,7 @@ fn blocks(import: &mut Import<'_>, decoder: bool) -> Result<(), Diagnostic> {
     }
     let mut layers: u64 = sizes.iter().sum();
     if decoder {
-        let behind = import.size("num_decoder_layers", 2)?;
+        let behind = import.count("num_decoder_layers", 2)?;
         layers += behind;
         groups.push(import.table(vec![("layers", behind.data()), ("upsampling", true.data())]));
     }
