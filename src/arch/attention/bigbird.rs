@@ -78,8 +78,11 @@ impl Mechanism for Settings {
 
     /// Which positions are not padding, for all layers.
     fn shared(&self, tape: &mut Tape, context: &Context<'_>, _before: &[Tensor]) -> Vec<Tensor> {
+        if context.batch.length <= self.full() as f64 {
+            return Vec::new();
+        }
         let positions = self.padding.length(context.batch.length as u64, self.block) as f64;
-        (context.batch.length > self.full() as f64).then(|| tape.constant(context.batch.sequences * positions, context.batch.element_bytes)).into_iter().collect()
+        vec![tape.constant(context.batch.sequences * positions, context.batch.element_bytes)]
     }
 
     fn write(&self, tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {

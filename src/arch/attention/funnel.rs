@@ -161,7 +161,8 @@ fn factor(tape: &mut Tape, context: &Context<'_>, part: usize, before: Option<Te
     match (context.pooled, before) {
         (Some(pooled), Some(before)) => {
             let touched = if of_queries { pooled.queries } else { pooled.keys };
-            let whole = if touched && pooled.by.first_apart { tape.expand("pool table", before, (pooled.from + 1.0) * width) } else { before };
+            let copied = touched && pooled.by.first_apart;
+            let whole = if copied { tape.expand("pool table", before, (pooled.from + 1.0) * width) } else { before };
             tape.view(whole, rows * width / whole.elements)
         }
         _ if of_queries => distances(tape, context, rows),

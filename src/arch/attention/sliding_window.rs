@@ -38,13 +38,23 @@ pub(super) fn pairs(length: u64, cached: u64, window: u64, causal: bool) -> f64 
 
 impl Mechanism for Settings {
     fn abilities(&self) -> Abilities {
-        Abilities { causal: true, positions: true, rotary: true, grouped_heads: true, fused_projection: true, fused_kernel: true, cache: true, pooled_queries: false }
+        Abilities {
+            causal: true,
+            positions: true,
+            rotary: true,
+            grouped_heads: true,
+            fused_projection: true,
+            fused_kernel: true,
+            cache: true,
+            ..Abilities::default()
+        }
     }
 
     fn check(&self, model: &Model, _attention: &Attention) -> Result<(), Problem> {
         let positions = model.embedding.positions.kind;
         if positions == PositionKind::RelativeBias || positions.has_vectors() {
-            return Err(Problem::new("kind", "sliding_window with relative positions", "softmax, or other positions: those are of all pairs"));
+            let allowed = "softmax, or other positions: those are of all pairs";
+            return Err(Problem::new("kind", "sliding_window with relative positions", allowed));
         }
         check_size("sliding_window.window", self.window)
     }
