@@ -46,3 +46,25 @@ fn published_steps_of_long_range_arena_are_matched() {
     // Short of 0.95: three models within 4 % of each other stand in another order, and no other pair does.
     assert!((ranks[0].predicted - 14.0 / 15.0).abs() < 1e-9, "{}", ranks[0].predicted);
 }
+
+/// Ratios of two models on one card, without a fitted number: the cells outside the bar are these and no others.
+#[test]
+fn published_savings_of_linformer_are_matched_but_for_known_cells() {
+    let validation = validate::linformer(&Store::embedded()).unwrap_or_else(|error| panic!("{error}"));
+    let of = |quantity: &str| validation.checks.iter().filter(|check| check.quantity == quantity).collect::<Vec<_>>();
+    let outside =
+        |quantity: &str| of(quantity).into_iter().filter(|check| !check.holds).map(|check| check.case.as_str()).collect::<Vec<_>>();
+    assert_eq!((of("time saved").len(), of("memory saved").len()), (19, 19));
+    let time = ["2048 positions, 128 projected", "2048 positions, 256 projected", "2048 positions, 512 projected"];
+    assert_eq!(outside("time saved"), [&time[..], &["16384 positions, 2048 projected"]].concat());
+    let memory = ["8192 positions, 256 projected", "16384 positions, 256 projected"];
+    assert_eq!(outside("memory saved"), [&time[..2], &memory].concat());
+    // Without room for one sequence nothing is claimed.
+    for quantity in ["time saved, no room", "memory saved, no room"] {
+        assert_eq!(of(quantity).len(), 10);
+        assert!(of(quantity).iter().all(|check| !check.holds && check.explanation.is_some()));
+    }
+    for check in of("time saved").into_iter().chain(of("memory saved")) {
+        assert!(check.error().abs() < 0.31, "{}: {}: {} for {}", check.case, check.quantity, check.predicted, check.recorded);
+    }
+}

@@ -34,6 +34,7 @@ impl Validate {
         let mut validations = validate::modules(&store, &store.data_files("measurements/pytorch"))?;
         validations.push(validate::attention(&store)?);
         validations.push(validate::arena(&store)?);
+        validations.push(validate::linformer(&store)?);
         print(&match (self.format, self.rows) {
             (ValidateFormat::Json, _) => validation::json(&validations),
             (ValidateFormat::Table, true) => validation::rows(&validations),

@@ -5,10 +5,12 @@
 
 mod arena;
 mod attention;
+mod linformer;
 mod modules;
 
 pub use arena::arena;
 pub use attention::attention;
+pub use linformer::linformer;
 pub use modules::{Explanation, Recording};
 
 use crate::document::{Diagnostic, Library, Origin, Resolver};
