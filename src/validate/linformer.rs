@@ -34,7 +34,7 @@ const BARS: (f64, f64) = (0.2, 0.15);
 
 const NO_ROOM: &str = "scores and weights of one sequence take more than the card has, 51 GB at 32,768 positions, and the published \
                        ratio of batches stops growing there: what was compared is not known";
-const KERNEL: &str = "likely softmax, which PyTorch runs in another kernel from 1,025 columns on, of whose speed the time model knows \
+const KERNEL: &str = "perhaps softmax, which PyTorch runs in another kernel from 1,025 columns on, of whose speed the time model knows \
                       nothing: the published time saved jumps where the Transformer's rows pass 1,024 and falls where Linformer's do";
 
 #[derive(Deserialize)]
