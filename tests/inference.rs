@@ -121,7 +121,8 @@ fn validate_shows_every_recorded_module_and_its_error() {
     for table in tables {
         assert!(!table["source"].as_str().unwrap().is_empty());
         for case in table["cases"].as_array().unwrap() {
-            assert_eq!(case["within_bar"], true, "{case}");
+            // What is outside its bar says why.
+            assert!(case["within_bar"] == true || case["explanation"].is_string(), "{case}");
         }
     }
     assert!(place.printed(&["validate"]).contains("within"));

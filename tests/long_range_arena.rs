@@ -182,7 +182,7 @@ fn bigbird_copies_random_and_neighbouring_blocks() {
         // Half precision.
         assert_eq!(written("gather random blocks"), 2.0 * 2.0 * (blocks - 2.0) * r * b * WIDTH);
         assert_eq!(written("blocks of the band"), 2.0 * 2.0 * (blocks - 4.0) * 3.0 * b * WIDTH);
-        let weights: f64 = ledger.ops().iter().filter(|op| op.name == "softmax").map(|op| op.forward.bytes_written).sum();
+        let weights: f64 = ledger.ops().iter().filter(|op| op.name == "softmax: quotient").map(|op| op.forward.bytes_written).sum();
         assert_eq!(weights, 2.0 * HEADS * b * (10.0 * n - 18.0 * b));
     }
     assert_eq!(more_parameters(&bigbird), 0.0);
