@@ -59,6 +59,76 @@ fn a_file_and_its_folder_are_the_same_model() {
     assert!(narrow["parameters"]["total"].as_i64() < file["parameters"]["total"].as_i64());
 }
 
+/// Configurations as models carry them, with all their keys, in `tests/configs/`; parameters as transformers 4.44.2 counts them.
+#[test]
+fn configurations_as_they_are_published_have_the_published_parameters() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configs");
+    let published: &[(&str, i64)] = &[
+        ("bert-base-uncased", 109_514_298),
+        ("roberta-base", 124_697_433),
+        ("distilbert-base-uncased-finetuned-sst-2", 66_955_010),
+        ("albert-base-v2", 11_221_680),
+        ("electra-small-discriminator", 13_549_057),
+        ("mobilebert-uncased", 36_597_564),
+        ("gpt2", 124_439_808),
+        ("gpt-neo-1.3b", 1_315_575_808),
+        ("gpt-neox-20b", 20_554_567_680),
+        ("opt-350m", 331_196_416),
+        ("opt-1.3b", 1_315_758_080),
+        ("llama-2-7b", 6_738_415_616),
+        ("llama-3.1-8b", 8_030_261_248),
+        ("llama-3.2-1b", 1_235_814_400),
+        ("mistral-7b-v0.1", 7_241_732_096),
+        ("mistral-7b-v0.3", 7_248_023_552),
+        ("mistral-nemo-12b", 12_247_782_400),
+        ("qwen2-0.5b", 494_032_768),
+        ("gemma-2b", 2_506_172_416),
+        ("gemma-2-2b", 2_614_341_888),
+        ("mixtral-8x7b", 46_702_792_704),
+        ("qwen1.5-moe-a2.7b", 14_315_784_192),
+        ("t5-base", 222_903_552),
+        ("flan-t5-base", 247_577_856),
+        ("bart-large", 406_291_456),
+        ("longformer-base-4096", 148_711_257),
+        ("bigbird-roberta-base", 128_112_824),
+        ("reformer-enwik8", 149_182_722),
+        ("nystromformer-512", 109_122_240),
+        ("fnet-base", 83_486_722),
+        ("funnel-small", 131_564_545),
+        ("yoso-4096", 127_454_697),
+        ("switch-base-8", 619_339_008),
+        ("mamba-130m", 129_135_360),
+        ("falcon-7b", 6_921_720_704),
+        ("bloom-560m", 559_214_592),
+        ("phi-2", 2_779_683_840),
+        ("xlnet-base-cased", 116_750_336),
+        ("opus-mt-en-de", 73_886_208),
+    ];
+    let place = Workplace::new();
+    for (name, parameters) in published {
+        let file = folder.join(format!("{name}.json"));
+        let inspected = place.json(&["inspect", file.to_str().unwrap(), "--format", "json"]);
+        assert_eq!(inspected["parameters"]["total"], *parameters, "{name}");
+    }
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), published.len());
+}
+
+#[test]
+fn null_of_a_number_with_a_default_of_its_own_is_a_choice() {
+    let place = Workplace::new();
+    let parameters = |family: &str, more: &str| {
+        place.write("config.json", format!("{{\"model_type\": \"{family}\"{more}}}"));
+        place.json(&["inspect", "config.json", "--format", "json"])["parameters"]["total"].as_i64().unwrap()
+    };
+    // Keys and values of 32 heads in place of 8, for 32 layers.
+    let widened = 32 * 2 * 4096 * (4096 - 1024);
+    for family in ["mistral", "mixtral"] {
+        assert_eq!(parameters(family, ", \"num_key_value_heads\": null") - parameters(family, ""), widened, "{family}");
+    }
+    // What is true by default is not where it is null.
+    assert_eq!(parameters("gpt2", ", \"tie_word_embeddings\": null") - parameters("gpt2", ""), 50_257 * 768);
+}
+
 #[test]
 fn null_is_absent() {
     let place = Workplace::new();

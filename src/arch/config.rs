@@ -224,7 +224,8 @@ pub struct Positions {
     /// Whether every layer has a relative bias of its own (UMT5), not the first for all.
     #[serde(default)]
     pub each_layer: bool,
-    /// Whether a table of learned positions is there beside relative ones, which nothing reads (BERT as Hugging Face has it).
+    /// Whether a table of learned positions is there beside relative ones or none, which nothing reads (BERT as Hugging Face
+    /// has it).
     #[serde(default)]
     pub idle_table: bool,
     /// Whether learned positions have the model's width and join after the map from narrow tables (OPT).

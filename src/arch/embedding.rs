@@ -155,13 +155,13 @@ fn with_positions(tape: &mut Tape, context: &Context<'_>, x: Tensor, width: f64)
             tape.add("position sum", x, rows)
         }
         PositionKind::Sinusoidal => tape.pass("position sum", x),
-        PositionKind::RelativeKey | PositionKind::RelativeKeyQuery => {
+        PositionKind::RelativeKey | PositionKind::RelativeKeyQuery | PositionKind::None => {
             if positions.idle_table {
                 owned(tape, context, |tape| tape.matrix(positions.length.unwrap_or_default() as f64, width));
             }
             x
         }
-        PositionKind::Rotary | PositionKind::RelativeBias | PositionKind::Alibi | PositionKind::None => x,
+        PositionKind::Rotary | PositionKind::RelativeBias | PositionKind::Alibi => x,
     }
 }
 

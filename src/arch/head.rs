@@ -196,10 +196,13 @@ fn first(tape: &mut Tape, context: &Context<'_>, hidden: Tensor) -> Tensor {
     tape.view(hidden, context.batch.sequences * context.model.hidden_width() as f64 / hidden.elements)
 }
 
-/// The first position of each sequence through a linear layer and tanh (Devlin et al. 2019).
+/// The first position of each sequence through a linear layer and tanh (Devlin et al. 2019), or as it is.
 fn pool(tape: &mut Tape, context: &Context<'_>, hidden: Tensor) -> Tensor {
     let first = first(tape, context, hidden);
-    dense(tape, context, "pooler", first, context.model.width, Activation::Tanh)
+    match context.model.head.pooling {
+        Pooling::FirstAsIs => first,
+        _ => dense(tape, context, "pooler", first, context.model.width, Activation::Tanh),
+    }
 }
 
 /// A linear layer and an activation.

@@ -81,14 +81,15 @@ impl Model {
         if !self.norm.weight && self.norm.bias {
             return Err(Problem::new("norm.bias", "true without a weight", "false"));
         }
-        if (positions.kind == PositionKind::Learned || positions.kind.has_vectors()) && positions.length.is_none() {
+        let rows = positions.kind == PositionKind::Learned || positions.kind.has_vectors() || positions.idle_table;
+        if rows && positions.length.is_none() {
             return Err(Problem::new("embedding.positions.length", "nothing", "the rows of the learned table"));
         }
-        if positions.idle_table && !positions.kind.has_vectors() {
+        if positions.idle_table && !positions.kind.has_vectors() && positions.kind != PositionKind::None {
             return Err(Problem::new(
                 "embedding.positions.idle_table",
                 "true",
-                "false, or positions of kind relative_key or relative_key_query",
+                "false, or positions of kind relative_key, relative_key_query or none",
             ));
         }
         if positions.kind == PositionKind::Learned && positions.longest().is_some_and(|longest| longest == 0) {

@@ -30,8 +30,11 @@ pub(super) const BERT: Defaults = Defaults {
 
 /// Embeddings, attention, feed-forward network and norms as all of them have.
 pub(super) fn encoder(import: &mut Import<'_>, defaults: &Defaults) -> Result<(), Diagnostic> {
-    let positions = match import.text("position_embedding_type", "absolute")?.as_str() {
+    // null is no positions at all.
+    let default = if import.is_null("position_embedding_type") { "null" } else { "absolute" };
+    let positions = match import.text("position_embedding_type", default)?.as_str() {
         "absolute" => "learned",
+        "null" => "none",
         "relative_key" => "relative_key",
         "relative_key_query" => "relative_key_query",
         _ => return Err(import.wrong("position_embedding_type", "absolute, relative_key, relative_key_query")),
@@ -298,7 +301,8 @@ fn summary(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     if import.rate("summary_first_dropout", 0.0)? > 0.0 {
         return Err(import.wrong("summary_first_dropout", "0: dropout before the dense layer is not modelled"));
     }
-    let activation = import.activation("summary_activation", "gelu")?;
+    let default = if import.is_null("summary_activation") { "linear" } else { "gelu" };
+    let activation = import.activation("summary_activation", default)?;
     import.set("head.activation", activation, "summary_activation");
     choice(import, import.rate("summary_last_dropout", 0.1)?)
 }

@@ -121,9 +121,11 @@ impl<'a> Import<'a> {
         self.find(key).is_some()
     }
 
-    /// Whether the configuration says that it is null.
+    /// Whether the configuration says that it is null. Where the class's default is another, null is a choice of its own;
+    /// elsewhere it is as good as not said.
     pub(super) fn is_null(&self, key: &str) -> bool {
-        self.config.as_table().is_some_and(|table| table.is_null(key))
+        let (table, key) = key.rsplit_once('.').map_or((Some(self.config), key), |(path, key)| (self.find(path), key));
+        table.and_then(Node::as_table).is_some_and(|table| table.is_null(key))
     }
 
     /// A message about the value of `key`.
@@ -165,10 +167,10 @@ impl<'a> Import<'a> {
         if (0.0..1.0).contains(&rate) { Ok(rate) } else { Err(self.wrong(key, "a rate of 0 or more and below 1")) }
     }
 
-    /// true or false.
+    /// true or false; null is false, as Python reads it.
     pub(super) fn flag(&self, key: &str, default: bool) -> Result<bool, Diagnostic> {
         match self.find(key).map(|node| &node.data) {
-            None => Ok(default),
+            None => Ok(default && !self.is_null(key)),
             Some(Data::Boolean(value)) => Ok(*value),
             Some(_) => Err(self.wrong(key, "true or false")),
         }

@@ -37,7 +37,9 @@ const LLAMA: Defaults = Defaults {
 /// Embeddings, attention, gated feed-forward network and norms as all of them have.
 pub(super) fn body(import: &mut Import<'_>, defaults: &Defaults) -> Result<(), Diagnostic> {
     let heads = import.size("num_attention_heads", defaults.heads)?;
-    let groups = import.size("num_key_value_heads", defaults.key_value_heads.unwrap_or(heads))?;
+    // null is as many as heads, whatever the family's default.
+    let groups = defaults.key_value_heads.filter(|_| !import.is_null("num_key_value_heads"));
+    let groups = import.size("num_key_value_heads", groups.unwrap_or(heads))?;
     import.set("width", import.size("hidden_size", defaults.width)?, "hidden_size");
     import.set("embedding.vocabulary", import.size("vocab_size", defaults.vocabulary)?, "vocab_size");
     import.put("embedding.positions.kind", "rotary");
@@ -133,8 +135,10 @@ pub(super) fn gemma(import: &mut Import<'_>) -> Result<(), Diagnostic> {
 pub(super) fn gemma2(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     gemmas(import)?;
     import.put("norm.placement", "sandwich");
-    import.set("attention.soft_cap", import.number("attn_logit_softcapping", 50.0)? != 0.0, "attn_logit_softcapping");
-    import.set("head.soft_cap", import.number("final_logit_softcapping", 30.0)? != 0.0, "final_logit_softcapping");
+    for (path, key, default) in [("attention.soft_cap", "attn_logit_softcapping", 50.0), ("head.soft_cap", "final_logit_softcapping", 30.0)]
+    {
+        import.set(path, import.number(key, default)? != 0.0 && !import.is_null(key), key);
+    }
     heads(import, true)
 }
 

@@ -67,7 +67,9 @@ pub(super) fn dbrx(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     let key = "ffn_config.moe_top_k";
     import.set("feed_forward.mixture.top_k", import.size(key, 1)?, key);
     import.put("feed_forward.mixture.gated", true);
-    import.put("feed_forward.mixture.normalised", true);
+    let key = "ffn_config.moe_normalize_expert_weights";
+    import.number(key, 1.0)?;
+    import.set("feed_forward.mixture.normalised", !import.is_null(key), key);
     import.set("feed_forward.mixture.jitter", import.rate("ffn_config.moe_jitter_eps", 0.0)?, "ffn_config.moe_jitter_eps");
     import.set("feed_forward.mixture.auxiliary_loss", import.flag("output_router_logits", false)?, "output_router_logits");
     import.put("norm.kind", "layer");

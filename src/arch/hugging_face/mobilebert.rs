@@ -22,7 +22,8 @@ pub(super) fn mobilebert(import: &mut Import<'_>) -> Result<(), Diagnostic> {
         bottleneck(import)?;
     }
     if !import.flag("classifier_activation", true)? {
-        return Err(import.wrong("classifier_activation", "true: a pooler without its dense layer is not modelled"));
+        // The pooler is the first position as it is.
+        import.set("head.pooling", "first_as_is", "classifier_activation");
     }
     let hidden = import.rate("hidden_dropout_prob", 0.0)?;
     let dropout = import.rate("classifier_dropout", hidden)?;

@@ -120,7 +120,11 @@ fn summary(import: &mut Import<'_>, classes: u64) -> Result<(), Diagnostic> {
     if !import.flag("summary_use_proj", true)? {
         return Err(import.wrong("summary_use_proj", "true"));
     }
-    import.expect("summary_activation", "tanh")?;
+    if import.is_null("summary_activation") {
+        import.put("head.activation", "linear");
+    } else {
+        import.expect("summary_activation", "tanh")?;
+    }
     import.put("head.kind", "classification");
     import.put("head.classes", classes);
     import.set("head.dropout", import.rate("summary_last_dropout", 0.1)?, "summary_last_dropout");
