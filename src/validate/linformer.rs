@@ -130,7 +130,7 @@ impl Bench {
 /// The kernel that adds the bias of a linear layer; length projections have none.
 fn bias(op: &Op) -> Option<Kernel> {
     let has = op.work() == Work::Linear && matches!(op.component, Component::Attention | Component::FeedForward);
-    (has && op.name != "length projection").then(|| Kernel {
+    (has && op.name != "length projection").then_some(Kernel {
         component: op.component,
         work: Work::Elementwise,
         times: op.times,
