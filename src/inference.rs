@@ -6,14 +6,14 @@ use crate::arch::{Batch, Model};
 use crate::document::Problem;
 use crate::hardware::Precision;
 use crate::perf::StepWork;
-use crate::training::{Framework, Memory, PhaseWork, Purpose};
+use crate::training::{Framework, Memory, PhaseWork, Purpose, in_precision};
 use crate::units::Bytes;
 
 /// What is asked of a trained model.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inference {
-    /// fp32, tf32, fp16 or bf16.
+    /// fp32, tf32, fp16, bf16 or fp8 (linear layers and their weights alone, the rest in bf16).
     pub precision: Precision,
     /// Sequences that one accelerator runs at once.
     #[serde(default = "one")]
@@ -87,6 +87,7 @@ impl Inference {
     /// A sequence is too long for the model, or tokens are asked of a model that generates none.
     pub fn plan(&self, model: &Model, accelerators: u64) -> Result<Vec<PhaseWork>, Problem> {
         let under = |key: &'static str| move |problem: Problem| Problem { key: format!("inference.{key}"), ..problem };
+        let model = &*in_precision(model, self.precision).map_err(|problem| problem.under("model"))?;
         let batches = self.samples as f64 / self.batch as f64 / accelerators as f64;
         let mut phases = vec![self.phase(model, self.sequence_length, 0.0, batches).map_err(under("sequence_length"))?];
         if self.generated > 0 {

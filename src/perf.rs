@@ -210,6 +210,8 @@ pub struct Speeds {
     pub unstructured: bool,
     /// Products of 8-bit integers.
     pub int8: Option<f64>,
+    /// Products of 8-bit floating point.
+    pub fp8: Option<f64>,
 }
 
 impl Speeds {
@@ -221,6 +223,7 @@ impl Speeds {
             Unit::Pattern(pattern) => self.pattern.filter(|(known, _)| *known == pattern).map(|(_, speed)| speed),
             Unit::Unstructured(density) => self.unstructured.then_some(1.0 / density),
             Unit::Int8 => self.int8,
+            Unit::Fp8 => self.fp8,
         }
     }
 

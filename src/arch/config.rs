@@ -449,7 +449,7 @@ pub struct Linear {
     /// Frozen weights of few bits.
     #[serde(default)]
     pub quantised: Option<Quantised>,
-    /// int8, where products of linear layers run in fewer bits than the step.
+    /// int8 or fp8, where products of linear layers run in fewer bits than the step.
     #[serde(default)]
     pub products: Option<Products>,
     /// Adapters beside frozen layers (LoRA).

@@ -24,6 +24,7 @@ pub use bottleneck::{Bottleneck, BottleneckAttention};
 pub use config::*;
 pub use feed_forward::{Combine, FeedForward, FeedForwardKind, Mixture};
 pub use linear::LinearKind;
+pub use linear::settings::Products;
 
 use crate::document::{Data, Diagnostic, Node, Problem, Table, overlay};
 use crate::ledger::{Ledger, Tape, Tensor, Tile};
@@ -68,6 +69,21 @@ impl Model {
         let model = model.after_pruning().map_err(place)?;
         model.check().map_err(place)?;
         Ok(model)
+    }
+
+    /// The model with products of its linear layers in another format.
+    ///
+    /// # Errors
+    /// Its layers are of kinds that such products do not go with, or have products of their own.
+    pub fn with_products(&self, products: Products) -> Result<Self, Problem> {
+        let mut model = self.clone();
+        match model.linear.products.replace(products) {
+            Some(own) if own != products => {
+                let found = format!("{} in a step of {}", own.word(), products.word());
+                Err(Problem::new("linear.products", found, format!("{} or nothing", products.word())))
+            }
+            _ => model.check().map(|()| model),
+        }
     }
 
     /// What a reader should know of this model: choices that are allowed and save nothing.

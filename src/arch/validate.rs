@@ -5,6 +5,7 @@ use super::bottleneck::BottleneckAttention;
 use super::config::{EmbeddingKind, HeadKind, HeadPositions, LinearComponent, Loss, Model, NormKind, NormPlacement};
 use super::config::{Pooling, PositionKind, Projection, Streams};
 use super::feed_forward::FeedForwardKind;
+use super::linear::settings::Products;
 use super::linear::{LinearKind, break_even};
 use crate::document::Problem;
 
@@ -289,11 +290,13 @@ impl Model {
                 "one of n_of_m, blocks and unstructured",
             ));
         }
-        if let (Some(_), Some(first)) =
-            (linear.products, linear.quantised.as_ref().map(|_| "quantised").or(linear.blocks.as_ref().map(|_| "blocks")))
-        {
-            let found = format!("int8 products beside {first}");
-            return Err(Problem::new("linear.products", found, "int8 products of layers that are neither quantised nor block-pruned"));
+        if let (Some(word), Some(first)) = (
+            linear.products.map(Products::word),
+            linear.quantised.as_ref().map(|_| "quantised").or(linear.blocks.as_ref().map(|_| "blocks")),
+        ) {
+            let found = format!("{word} products beside {first}");
+            let allowed = format!("{word} products of layers that are neither quantised nor block-pruned");
+            return Err(Problem::new("linear.products", found, allowed));
         }
         let lists = [
             ("n_of_m", linear.n_of_m.as_ref().and_then(|kind| kind.components.as_ref())),

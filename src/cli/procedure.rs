@@ -9,14 +9,14 @@ use crate::training::{Checkpointing, Offload, Optimizer, Parallel, Procedure};
 #[derive(Args)]
 #[command(next_help_heading = "Training step, as in [training] of a scenario")]
 pub(super) struct ProcedureOptions {
-    /// Number format of the step: fp32, tf32, fp16 or bf16.
+    /// Number format of the step: fp32, tf32, fp16, bf16 or fp8 (linear layers alone, the rest in bf16).
     #[arg(long, default_value = "fp32", value_parser = precision)]
     precision: Precision,
     /// adam, adamw, adam_8bit, lamb, lion, sgd, sgd_momentum or adafactor.
     #[arg(long, default_value = "adam", value_parser = optimizer)]
     optimizer: Optimizer,
-    /// Number format of gradients, where it is not that of the step.
-    #[arg(long, value_parser = precision)]
+    /// Number format of gradients, where it is not that of the step; never fp8.
+    #[arg(long, value_parser = gradient_precision)]
     gradient_precision: Option<Precision>,
     /// Whether an fp32 copy of the weights is held: true or false; in 16 bits it is where not said.
     #[arg(long)]
@@ -48,7 +48,7 @@ pub(super) struct ProcedureOptions {
     /// Devices, of the data-parallel ones, that share the experts.
     #[arg(long, default_value_t = 1)]
     expert_parallel: u64,
-    /// Stage of ZeRO, 0 to 3.
+    /// Stage of ZeRO, 0 to 3; it divides among data-parallel devices, so it asks for --data-parallel.
     #[arg(long, default_value_t = 0)]
     zero: u64,
     /// What the host holds: none, optimizer or parameters.
@@ -90,6 +90,11 @@ fn one_of<T: Copy>(text: &str, known: &[T], word: impl Fn(T) -> &'static str) ->
 
 fn precision(text: &str) -> Result<Precision, String> {
     one_of(text, &Precision::ALL, Precision::word)
+}
+
+fn gradient_precision(text: &str) -> Result<Precision, String> {
+    let known: Vec<Precision> = Precision::ALL.into_iter().filter(|precision| precision.dense() == *precision).collect();
+    one_of(text, &known, Precision::word)
 }
 
 fn optimizer(text: &str) -> Result<Optimizer, String> {

@@ -384,6 +384,7 @@ impl TimeModel {
             return None;
         }
         let parameters = &case.performance;
+        let precision = precision.dense();
         let peak = device.peak.at(precision)?;
         let per_node = case.node.as_ref().map_or(u64::MAX, |node| node.accelerators_per_node);
         let crosses = case.accelerators > per_node;
@@ -493,6 +494,7 @@ pub(super) fn rates_of(case: &Case) -> Option<Rates> {
 
 /// What the device runs faster than dense products of the step's precision, by the peaks that its profile states.
 pub(super) fn speeds(device: &Accelerator, precision: Precision) -> Speeds {
+    let precision = precision.dense();
     let Some(peak) = device.peak.at(precision).map(|peak| peak.centre().value()) else { return Speeds::default() };
     let sparsity = device.sparsity.as_ref();
     let pattern = sparsity.and_then(|sparsity| Some((sparsity.pattern?, sparsity.peak.as_ref()?.at(precision)?.centre().value() / peak)));
@@ -500,5 +502,6 @@ pub(super) fn speeds(device: &Accelerator, precision: Precision) -> Speeds {
         pattern,
         unstructured: sparsity.is_some_and(|sparsity| sparsity.unstructured),
         int8: device.peak.int8.as_ref().map(|rate| rate.centre().value() / peak),
+        fp8: device.peak.fp8.as_ref().map(|rate| rate.centre().value() / peak),
     }
 }

@@ -457,16 +457,18 @@ impl CaseResult {
     fn note_units(&mut self, case: &Case) {
         let (Some(device), Some((precision, _))) = (&case.accelerator, case.numbers()) else { return };
         let speeds = speeds(device, precision);
+        let dense = precision.dense().word();
         for unit in case.phases.iter().flat_map(|phase| phase.work.units()) {
             let word = match unit {
                 Unit::Dense => continue,
                 Unit::Pattern(pattern) => format!("{}:{} pruned products", pattern.keep, pattern.of),
                 Unit::Unstructured(_) => "products with unstructured zeros".to_string(),
                 Unit::Int8 => "int8 products".to_string(),
+                Unit::Fp8 => "fp8 products".to_string(),
             };
             let note = match speeds.find(unit) {
-                Some(speed) => format!("{word} run at {speed:.3} times the dense {} rate of the {}", precision.word(), device.name),
-                None => format!("{word} save nothing: the profile of the {} states no rate for them at {}", device.name, precision.word()),
+                Some(speed) => format!("{word} run at {speed:.3} times the dense {dense} rate of the {}", device.name),
+                None => format!("{word} save nothing: the profile of the {} states no rate for them at {dense}", device.name),
             };
             if !self.notes.contains(&note) {
                 self.notes.push(note);

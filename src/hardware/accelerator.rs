@@ -24,6 +24,8 @@ pub enum Precision {
     /// The same with the bfloat16 format.
     #[serde(alias = "bf16_mixed")]
     Bf16,
+    /// The latter with the products of linear layers in 8 bits (Micikevicius et al. 2022).
+    Fp8,
 }
 
 impl Precision {
@@ -35,16 +37,23 @@ impl Precision {
             Self::Tf32 => "tf32",
             Self::Fp16 => "fp16",
             Self::Bf16 => "bf16",
+            Self::Fp8 => "fp8",
         }
     }
 
     /// Every precision.
-    pub const ALL: [Self; 4] = [Self::Fp32, Self::Tf32, Self::Fp16, Self::Bf16];
+    pub const ALL: [Self; 5] = [Self::Fp32, Self::Tf32, Self::Fp16, Self::Bf16, Self::Fp8];
 
     /// Whether weights and activations of the step have 16 bits, with a 32-bit master copy of the weights.
     #[must_use]
     pub fn is_mixed(self) -> bool {
-        matches!(self, Self::Fp16 | Self::Bf16)
+        matches!(self, Self::Fp16 | Self::Bf16 | Self::Fp8)
+    }
+
+    /// The format of everything but the products of linear layers.
+    #[must_use]
+    pub fn dense(self) -> Self {
+        if self == Self::Fp8 { Self::Bf16 } else { self }
     }
 
     /// Bytes of an activation element.
@@ -152,6 +161,7 @@ impl Peak {
             Precision::Tf32 => self.tf32.as_ref(),
             Precision::Fp16 => self.fp16.as_ref(),
             Precision::Bf16 => self.bf16.as_ref(),
+            Precision::Fp8 => self.fp8.as_ref(),
         }
     }
 }
@@ -261,13 +271,14 @@ impl Accelerator {
         }
     }
 
-    /// The dense peak at a precision.
+    /// The dense peak at a precision, of fp8 where the 16-bit one is known too.
     ///
     /// # Errors
     /// The device has no such precision; the message lists those it has.
     pub fn peak_at(&self, precision: Precision) -> Result<&Estimate<FlopsPerSecond>, Problem> {
-        self.peak.at(precision).ok_or_else(|| {
-            let has: Vec<&str> = Precision::ALL.into_iter().filter(|p| self.peak.at(*p).is_some()).map(Precision::word).collect();
+        let peak = |precision: Precision| self.peak.at(precision.dense()).and(self.peak.at(precision));
+        peak(precision).ok_or_else(|| {
+            let has: Vec<&str> = Precision::ALL.into_iter().filter(|precision| peak(*precision).is_some()).map(Precision::word).collect();
             let found = format!("{}, which the {} has no known peak for", precision.word(), self.name);
             Problem::new("training.precision", found, has.join(", "))
         })

@@ -98,6 +98,12 @@ impl Ledger {
         self.parameters_where(|tensor, _| tensor.bytes)
     }
 
+    /// The same without what lies beside them: masks, and copies that each device makes of its own.
+    #[must_use]
+    pub fn weight_bytes(&self) -> f64 {
+        self.parameters_where(|tensor, parameter| if parameter.density > 0.0 { tensor.bytes } else { 0.0 })
+    }
+
     /// Rows and columns of every trained matrix, and elements of every other trained parameter: what a factored second
     /// moment holds (Shazeer and Stern 2018, section 4).
     #[must_use]

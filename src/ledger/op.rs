@@ -173,6 +173,9 @@ pub struct Op {
     pub(super) trained: bool,
     /// What its products can run on.
     pub(super) units: Units,
+    /// Bytes of the copies that its products read over those of the inputs and of the output's gradient: below 1 where those
+    /// are rounded before.
+    pub(super) rounded: f64,
     pub(super) rule: Rule,
     pub(super) inputs: Vec<Input>,
     /// Whether it lies between the first and the last linear layer of a sub-layer.
@@ -201,7 +204,10 @@ impl Op {
         let gradients: f64 = self.inputs.iter().filter(|input| input.gradient).map(|input| input.bytes).sum();
         let all: f64 = self.inputs.iter().map(|input| input.bytes).sum();
         match self.rule {
-            Rule::Product => self.inputs.iter().filter(|input| input.gradient).map(|input| self.product_gradient(input, all)).sum(),
+            Rule::Product => {
+                let gradients = self.inputs.iter().filter(|input| input.gradient).map(|input| self.product_gradient(input, all));
+                gradients.chain(self.rounding()).sum()
+            }
             Rule::FusedAttention => Cost {
                 matmul_flops: 2.0 * self.forward.matmul_flops,
                 recomputed_flops: 0.5 * self.forward.matmul_flops,
@@ -230,7 +236,8 @@ impl Op {
                 let query = self.inputs.first().map_or(0.0, |query| 4.0 * query.elements);
                 query + self.forward.bytes_written - self.output_bytes
             }
-            Rule::Product | Rule::Elementwise | Rule::Gather => 0.0,
+            Rule::Product => self.rounding().map_or(0.0, |rounding| rounding.bytes_written),
+            Rule::Elementwise | Rule::Gather => 0.0,
         }
     }
 
@@ -245,11 +252,24 @@ impl Op {
     fn product_gradient(&self, input: &Input, all: f64) -> Cost {
         Cost {
             matmul_flops: self.forward.matmul_flops,
-            bytes_read: self.output_bytes + all - input.bytes,
+            bytes_read: (self.output_bytes + all - input.bytes) * self.rounded,
             bytes_written: input.bytes,
             launches: 1.0,
             ..Cost::default()
         }
+    }
+
+    /// What rounds the output's gradient before both products of the backward pass, to one copy for each.
+    fn rounding(&self) -> Option<Cost> {
+        let products = self.inputs.iter().filter(|input| input.gradient).count() as f64;
+        let copy = self.output_bytes * self.rounded;
+        (self.rounded < 1.0).then(|| Cost {
+            elementwise_flops: 3.0 * copy,
+            bytes_read: self.output_bytes,
+            bytes_written: products * copy,
+            launches: 1.0,
+            ..Cost::default()
+        })
     }
 
     /// What kind of work it does.
@@ -289,17 +309,20 @@ impl Op {
     }
 
     /// The kernels of both gradients of a product that differ in what they can run on, or all backward kernels as one row.
-    fn backward_kernels(&self) -> [Option<Kernel>; 2] {
+    fn backward_kernels(&self) -> [Option<Kernel>; 3] {
         if self.rule == Rule::Product && self.units != Units::default() {
             let all: f64 = self.inputs.iter().map(|input| input.bytes).sum();
             let of = |index: usize, unit: Unit| {
                 let input = self.inputs.get(index).filter(|input| input.gradient)?;
                 Some(self.kernel(self.product_gradient(input, all), self.times, unit))
             };
-            return [of(0, self.units.input_gradient), of(1, Unit::Dense)];
+            let products = [of(0, self.units.input_gradient), of(1, self.units.weight_gradient)];
+            let rounding = self.rounding().filter(|_| products.iter().any(Option::is_some));
+            let [input, weight] = products;
+            return [input, weight, rounding.map(|rounding| self.kernel(rounding, self.times, Unit::Dense))];
         }
         let backward = self.derivative();
-        [(backward.launches > 0.0).then(|| self.kernel(backward, self.times, Unit::Dense)), None]
+        [(backward.launches > 0.0).then(|| self.kernel(backward, self.times, Unit::Dense)), None, None]
     }
 }
 

@@ -18,6 +18,8 @@ pub enum Unit {
     Unstructured(f64),
     /// 8-bit integers.
     Int8,
+    /// 8-bit floating point.
+    Fp8,
 }
 
 /// At most `keep` of `of` neighbours are no zeros, as in 2:4.
@@ -38,13 +40,15 @@ impl Pattern {
     }
 }
 
-/// What the products of an operation can run on; the gradient of a weight is always dense.
+/// What the products of an operation can run on.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Units {
     /// The forward product.
     pub forward: Unit,
     /// The product that makes the gradient of the input.
     pub input_gradient: Unit,
+    /// The product that makes the gradient of the weight.
+    pub weight_gradient: Unit,
 }
 
 /// How a matrix is held.
@@ -134,6 +138,56 @@ impl Tape {
         output
     }
 
+    /// A product with a weight of `elements` an expert, on `units`, that reads copies of both inputs in one byte an element:
+    /// one for each product that needs the input, forward and as factor of the other's gradient. The copy of x for the
+    /// gradient of the weight is kept; those of the weight lie beside it. Backward rounds the gradient of the output so too.
+    pub fn matmul_rounded(&mut self, name: &'static str, units: Units, x: Tensor, weight: Tensor, elements: f64, shape: Shape) -> Tensor {
+        let x_copy = self.rounded_input(x, weight);
+        let beside = Parameter { density: 0.0, trained: false, ..self.described(0.0) };
+        let weight_copy = self.weight(elements, layouts(x), beside);
+        self.round("round weight", weight, weight_copy);
+        let output = self.product(name, [x, weight], [x_copy, weight_copy], shape);
+        self.of_weight(units);
+        if let Some(op) = self.ledger.ops.last_mut() {
+            op.rounded = 1.0 / self.element_bytes;
+            op.forward.bytes_read *= op.rounded;
+            op.forward.bytes_written = op.output_bytes;
+        }
+        output
+    }
+
+    /// The copy of `x` in one byte an element that a product with `weight` reads; one for all products of a layer that read x.
+    pub fn rounded_input(&mut self, x: Tensor, weight: Tensor) -> Tensor {
+        let known = |(of, copy): &(Tensor, Tensor)| of.id == x.id && of.elements == x.elements && self.in_this_region(*copy);
+        if let Some((_, copy)) = self.rounded.iter().find(|known_copy| known(known_copy)) {
+            return *copy;
+        }
+        let copy = self.constant(x.elements, 1.0);
+        self.round("round input", x, copy);
+        if let Some(op) = self.ledger.ops.last_mut() {
+            op.forward.bytes_written *= layouts(weight);
+        }
+        self.rounded.push((x, copy));
+        copy
+    }
+
+    /// Absolute maximum, scale, round.
+    fn round(&mut self, name: &'static str, from: Tensor, copy: Tensor) {
+        let values = self.detached(from);
+        self.record(Draft {
+            name,
+            formula: "3 per element: absolute maximum, scale, round",
+            rule: Rule::Elementwise,
+            inputs: &[values],
+            output: copy,
+            keeps: &[],
+            matmul_flops: 0.0,
+            elementwise_flops: 3.0 * from.elements,
+            shape: None,
+        });
+        self.of_weight(Units::default());
+    }
+
     /// The last operation is a product with a weight, though what it read may be a copy of one.
     fn of_weight(&mut self, units: Units) {
         if let Some(op) = self.ledger.ops.last_mut() {
@@ -141,4 +195,9 @@ impl Tape {
             op.units = units;
         }
     }
+}
+
+/// Copies of a factor: for the product itself, and for the gradient of the `other` one.
+fn layouts(other: Tensor) -> f64 {
+    if other.gradient { 2.0 } else { 1.0 }
 }

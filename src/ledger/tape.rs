@@ -65,6 +65,8 @@ pub struct Tape {
     /// Whether a softmax is an exponential and a quotient, each an operation of its own.
     pub(super) separate_softmax: bool,
     tile: Option<Tile>,
+    /// Tensors with their copies in one byte an element.
+    pub(super) rounded: Vec<(Tensor, Tensor)>,
     /// Sequences times positions, the rows of every activation.
     tokens: f64,
 }
@@ -129,6 +131,7 @@ impl Tape {
             dropout_mask_bytes: MASK_BYTES,
             separate_softmax: false,
             tile: None,
+            rounded: Vec::new(),
             tokens,
         }
     }
@@ -388,16 +391,27 @@ impl Tape {
         Tensor { id, elements, gradient: gradient && !self.inference, padding: 1.0 }
     }
 
+    /// Whether a tensor is of the stack of equal layers that is written.
+    pub(super) fn in_this_region(&self, tensor: Tensor) -> bool {
+        self.ledger.tensors[tensor.id].region == self.regions.1
+    }
+
     /// A matrix product. It keeps an input if the other one needs a gradient.
     pub fn matmul(&mut self, name: &'static str, left: Tensor, right: Tensor, shape: Shape) -> Tensor {
+        self.product(name, [left, right], [left, right], shape)
+    }
+
+    /// The same with what is kept of each input.
+    pub(super) fn product(&mut self, name: &'static str, inputs: [Tensor; 2], of_inputs: [Tensor; 2], shape: Shape) -> Tensor {
+        let ([left, right], [of_left, of_right]) = (inputs, of_inputs);
         let output = self.made_of(&[left, right], shape.batch * shape.m * shape.n);
         let output = self.padded(output, self.tile.map_or(1.0, |tile| tile.padding(&shape)));
         let mut keeps = Vec::with_capacity(2);
         if right.gradient {
-            keeps.push(left);
+            keeps.push(of_left);
         }
         if left.gradient {
-            keeps.push(right);
+            keeps.push(of_right);
         }
         self.record(Draft {
             name,
@@ -458,6 +472,7 @@ impl Tape {
             formula: draft.formula,
             trained: draft.inputs.iter().any(|input| self.ledger.tensors[input.id].parameter.is_some()),
             units: Units::default(),
+            rounded: 1.0,
             rule: draft.rule,
             inputs,
             split: self.split,

@@ -9,7 +9,7 @@ use crate::document::Problem;
 use crate::hardware::{Performance, Precision};
 use crate::inference::{STORAGE, Storage};
 use crate::ledger::{Component, Cost, Ledger};
-use crate::training::{Procedure, Step};
+use crate::training::{Procedure, Step, in_precision};
 use crate::units::{Bytes, Flops, grouped};
 
 /// A model at one batch, length and precision.
@@ -35,12 +35,17 @@ impl<'a> Inspection<'a> {
     pub fn new(model: &'a Model, batch: u64, length: u64, procedure: &Procedure, micro_batches: u64) -> Result<Self, Problem> {
         let (asked, length) = (length, model.length_of(length));
         let precision = procedure.precision;
+        let computed = in_precision(model, precision)?;
         let sizes = Batch { sequences: batch as f64, length: length as f64, element_bytes: precision.element_bytes() };
-        let ledger = model.ledger(sizes)?;
+        let ledger = computed.ledger(sizes)?;
         let accelerators = procedure.parallel.accelerators();
         procedure.parallel.check(model, Some(accelerators))?;
+        if procedure.parallel.zero > 0 && procedure.parallel.data.is_none() && procedure.parallel.replicas(accelerators) == 1.0 {
+            let found = format!("{} without data_parallel: there is one device to divide among", procedure.parallel.zero);
+            return Err(Problem::new("zero", found, "0, or data_parallel beside it"));
+        }
         let step = procedure.step(model, &ledger, sizes, accelerators, micro_batches as f64);
-        let inference = model.inference_ledger(sizes, 0.0)?;
+        let inference = computed.inference_ledger(sizes, 0.0)?;
         Ok(Self { model, batch, asked, length, precision, ledger, step, inference })
     }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Add;
 
-use super::{Offload, Procedure, Training};
+use super::{Offload, Procedure, Training, in_precision};
 use crate::arch::{Batch, Model};
 use crate::ledger::{Ledger, Rerun};
 use crate::units::Bytes;
@@ -10,7 +10,7 @@ use crate::units::Bytes;
 /// What fills device memory.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Memory {
-    /// Weights in the precision of the step.
+    /// Weights in the precision of the step, and the copies that fp8 products read.
     pub parameters: Bytes,
     /// Gradients.
     pub gradients: Bytes,
@@ -90,6 +90,7 @@ pub fn fitting(
     (micro_batch, micro_batches): (u64, f64),
     fits: impl Fn(&Memory) -> bool,
 ) -> Vec<String> {
+    let Ok(model) = in_precision(model, training.precision) else { return Vec::new() };
     let memory = |micro_batch: u64, rerun| {
         let element_bytes = training.precision.element_bytes();
         let ledger = model.ledger(Batch { sequences: micro_batch as f64, length: sequence_length as f64, element_bytes }).ok()?;

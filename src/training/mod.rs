@@ -10,7 +10,7 @@ mod step;
 pub use memory::{Memory, fitting};
 pub use optimizer::Optimizer;
 pub use parallel::{Offload, Parallel};
-pub use procedure::{Checkpointing, Procedure};
+pub use procedure::{Checkpointing, Procedure, in_precision};
 pub use run_techniques::{Companions, RunTechniques};
 pub use step::Step;
 
@@ -27,11 +27,11 @@ use crate::units::{Bytes, Ratio};
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
-    /// fp32, tf32, fp16 or bf16; the 16-bit ones with fp32 master weights.
+    /// fp32, tf32, fp16, bf16 or fp8 (linear layers alone, the rest in bf16); all but the first two with fp32 master weights.
     pub precision: Precision,
     /// adam, adamw, adam_8bit, lamb, lion, sgd, sgd_momentum or adafactor.
     pub optimizer: Optimizer,
-    /// Number format of gradients, where it is not that of the step.
+    /// Number format of gradients, where it is not that of the step; never fp8.
     #[serde(default)]
     pub gradient_precision: Option<Precision>,
     /// Whether an fp32 copy of the weights is held; where it is not said, it is in 16 bits.
@@ -189,6 +189,13 @@ impl Training {
                 return Err(Problem::new(key, value.to_string(), format!("1 to {LARGEST}")));
             }
         }
+        if self.gradient_precision == Some(Precision::Fp8) {
+            return Err(Problem::new(
+                "gradient_precision",
+                "fp8",
+                "fp32, tf32, fp16 or bf16: products return gradients of weights in those",
+            ));
+        }
         match (self.sequence_length, self.phases.is_empty()) {
             (None, true) => return Err(Problem::new("sequence_length", "nothing", "a sequence length, or phases")),
             (Some(_), false) => {
@@ -253,6 +260,7 @@ impl Training {
     pub fn plan(&self, model: &Model, accelerators: u64) -> Result<Vec<PhaseWork>, Problem> {
         let parallel = self.procedure().parallel;
         parallel.check(model, Some(accelerators)).map_err(|problem| problem.under("training"))?;
+        let model = &*in_precision(model, self.precision).map_err(|problem| problem.under("model"))?;
         self.phases().iter().enumerate().map(|(index, phase)| self.phase(model, accelerators, phase, index)).collect()
     }
 

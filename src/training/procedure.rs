@@ -1,8 +1,12 @@
 //! How a step computes and holds what it does, apart from how large it is.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 use super::{Optimizer, Parallel, Training};
+use crate::arch::{Model, Products};
+use crate::document::Problem;
 use crate::hardware::Precision;
 use crate::ledger::Rerun;
 
@@ -45,6 +49,17 @@ impl Checkpointing {
             Self::Selective => Rerun::AttentionCore,
             Self::EveryN => Rerun::LayersOf(every.unwrap_or(1)),
         }
+    }
+}
+
+/// The model as a step of this precision computes it: in fp8 the products of its linear layers are.
+///
+/// # Errors
+/// The model's linear layers are of kinds that fp8 does not go with.
+pub fn in_precision(model: &Model, precision: Precision) -> Result<Cow<'_, Model>, Problem> {
+    match precision {
+        Precision::Fp8 => model.with_products(Products::Fp8).map(Cow::Owned),
+        Precision::Fp32 | Precision::Tf32 | Precision::Fp16 | Precision::Bf16 => Ok(Cow::Borrowed(model)),
     }
 }
 

@@ -85,7 +85,7 @@ impl Procedure {
             micro_batches,
             rerun: self.rerun,
             gradients: self.gradient_bytes(device),
-            parameters: device.parameter_bytes(),
+            parameters: device.weight_bytes(),
             key_value_bytes: model.key_value_elements() * elements,
             // To the experts and back, forward and backward.
             expert_bytes: 4.0 * model.routed_elements() * elements / (parallel.tensor * parallel.context * parallel.pipeline) as f64,

@@ -4,7 +4,7 @@
 //! optimizer updates it as a whole.
 
 use super::{Context, Layer};
-use crate::ledger::{Held, Shape, Tape, Tensor, Unit, Units};
+use crate::ledger::{Held, Shape, Tape, Tensor, Units};
 
 /// A matrix on the tape, its values in the precision of the step.
 pub(super) struct Values {
@@ -24,18 +24,15 @@ pub(super) fn product(tape: &mut Tape, context: &Context<'_>, layer: &Layer, row
     if let Some(blocks) = linear.blocks.as_ref().filter(|kind| kind.touches(layer)) {
         return blocks.product(tape, layer.name, whole, x);
     }
-    let mut values = if let Some(kind) = linear.n_of_m.as_ref().filter(|kind| kind.touches(layer)) {
+    let values = if let Some(kind) = linear.n_of_m.as_ref().filter(|kind| kind.touches(layer)) {
         kind.values(tape, whole, fixed, x)
     } else if let Some(kind) = linear.unstructured.as_ref().filter(|kind| kind.touches(layer)) {
         kind.values(tape, whole, fixed, x)
+    } else if let Some(products) = linear.products.filter(|products| products.touches(layer)) {
+        return products.write(tape, layer.name, whole, x);
     } else {
         Values { weight: values(tape, whole, x), units: Units::default() }
     };
-    if let Some(products) = linear.products
-        && values.units.forward == Unit::Dense
-    {
-        values.units = products.quantise(tape, x, values.weight);
-    }
     tape.matmul_on(layer.name, values.units, x, values.weight, Shape::product(x.elements / rows, columns, rows))
 }
 

@@ -4,10 +4,10 @@
 mod adapter;
 mod blocks;
 mod dense;
-mod int8;
 mod low_rank;
 mod matrix;
 mod n_of_m;
+mod products;
 mod quantised;
 mod unstructured;
 
@@ -23,8 +23,8 @@ pub(super) use adapter::write as adapt;
 pub mod settings {
     pub use super::adapter::Adapter;
     pub use super::blocks::Blocks;
-    pub use super::int8::Products;
     pub use super::n_of_m::NOfM;
+    pub use super::products::Products;
     pub use super::quantised::Quantised;
     pub use super::unstructured::Unstructured;
 }

@@ -60,7 +60,7 @@ impl NOfM {
         let pattern = Pattern { keep: self.keep, of: self.of };
         let index_bits = f64::from(u32::BITS - (self.of - 1).leading_zeros());
         let forward = Unit::Pattern(pattern);
-        let units = Units { forward, input_gradient: if self.transposable { forward } else { Unit::Dense } };
+        let units = Units { forward, input_gradient: if self.transposable { forward } else { Unit::Dense }, ..Units::default() };
         if fixed {
             return Values { weight: values(tape, Held { share: pattern.density(), index_bits, ..whole }, x), units };
         }

@@ -36,7 +36,7 @@ impl Unstructured {
     pub(super) fn values(&self, tape: &mut Tape, whole: Held, fixed: bool, x: Tensor) -> Values {
         let held = Held { density: self.density, index_bits: 1.0 / self.density, ..whole };
         let unit = Unit::Unstructured(self.density);
-        let units = Units { forward: unit, input_gradient: unit };
+        let units = Units { forward: unit, input_gradient: unit, ..Units::default() };
         if fixed {
             return Values { weight: values(tape, held, x), units };
         }

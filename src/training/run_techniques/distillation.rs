@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::arch::{Batch, HeadKind, Model};
 use crate::document::Problem;
-use crate::training::{Memory, PhaseWork, Training};
+use crate::training::{Memory, PhaseWork, Training, in_precision};
 use crate::units::Bytes;
 
 /// Settings of a distillation; its teacher is a model of its own.
@@ -32,6 +32,7 @@ impl Distillation {
             };
             return Err(Problem::new("teacher", found, allowed));
         }
+        let teacher = &*in_precision(teacher, training.precision).map_err(|problem| problem.under("teacher"))?;
         for phase in phases {
             let batch = Batch {
                 sequences: phase.micro_batch as f64,

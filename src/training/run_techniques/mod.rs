@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{PhaseWork, Training};
+use super::{PhaseWork, Training, in_precision};
 use crate::arch::Model;
 use crate::document::Problem;
 use crate::source::{Class, Source};
@@ -97,6 +97,7 @@ impl RunTechniques {
     /// # Errors
     /// A batch does not divide, a sequence is too long for a model, or a technique does not go with the model.
     pub fn plan(&self, training: &Training, model: &Model, companions: &Companions, accelerators: u64) -> Result<Vec<PhaseWork>, Problem> {
+        let model = &*in_precision(model, training.precision).map_err(|problem| problem.under("model"))?;
         let mut trained = Cow::Borrowed(model);
         if self.distillation.is_some() {
             trained.to_mut().head.soft_targets = true;
