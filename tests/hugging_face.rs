@@ -150,6 +150,22 @@ fn what_is_no_configuration_is_refused() {
 }
 
 #[test]
+fn what_contradicts_is_named_as_the_configuration_names_it() {
+    let place = Workplace::new();
+    for (config, length, parts) in [
+        ("\"gpt2\",\n\"n_positions\": 128", "129", ["config.json:2: n_positions (embedding.positions.length)", "at most 128 positions"]),
+        ("\"gpt2\"", "1025", ["config.json:1: n_positions (embedding.positions.length)", "at most 1024 positions"]),
+        ("\"roberta\",\n\"max_position_embeddings\": 130", "129", ["config.json:2: max_position_embeddings", "at most 128 positions"]),
+        ("\"llama\",\n\"num_key_value_heads\": 7", "64", ["config.json:2: num_key_value_heads", "a divisor of the 32 heads"]),
+    ] {
+        place.write("config.json", format!("{{\"model_type\": {config}}}"));
+        let output = place.run(&["inspect", "config.json", "--seq-len", length]);
+        let talk = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && parts.iter().all(|part| talk.contains(part)), "{talk}");
+    }
+}
+
+#[test]
 fn wrong_values_are_refused_at_their_key() {
     let with = |more: &str| format!("{{\"model_type\": \"bert\",\n{more}}}");
     for (more, parts) in [

@@ -13,19 +13,33 @@ use super::diagnostic::Diagnostic;
 pub struct Origin {
     file: Arc<str>,
     line: usize,
+    /// The key in that file, where it has a name of its own.
+    key: Option<Arc<str>>,
 }
 
 impl Origin {
     /// A place that has no lines, such as the command line.
     #[must_use]
     pub fn whole(file: &str) -> Self {
-        Self { file: file.into(), line: 0 }
+        Self { file: file.into(), line: 0, key: None }
     }
 
     /// A line of a file, counted from 1.
     #[must_use]
     pub fn line(file: &str, line: usize) -> Self {
-        Self { file: file.into(), line }
+        Self { file: file.into(), line, key: None }
+    }
+
+    /// The same place, where the value is called `key`.
+    #[must_use]
+    pub fn named(&self, key: &str) -> Self {
+        Self { key: Some(key.into()), ..self.clone() }
+    }
+
+    /// What the value is called there, if it has a name of its own.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 }
 
@@ -219,7 +233,7 @@ impl Lines {
     }
 
     pub(super) fn at(&self, offset: usize) -> Origin {
-        Origin { file: self.file.clone(), line: self.starts.partition_point(|start| *start <= offset) }
+        Origin { line: self.starts.partition_point(|start| *start <= offset), file: self.file.clone(), key: None }
     }
 
     fn table(&self, table: DeTable<'_>) -> Result<Table, Diagnostic> {
@@ -260,7 +274,7 @@ impl Lines {
 }
 
 fn syntax(error: &toml::de::Error, lines: &Lines) -> Diagnostic {
-    let origin = error.span().map_or(Origin { file: lines.file.clone(), line: 0 }, |span| lines.at(span.start));
+    let origin = error.span().map_or(Origin { file: lines.file.clone(), line: 0, key: None }, |span| lines.at(span.start));
     let reason = error.message().lines().next().unwrap_or("a syntax error").to_string();
     Diagnostic::new(&origin, "", reason, "TOML 1.0")
 }

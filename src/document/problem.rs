@@ -28,9 +28,11 @@ impl Problem {
         self
     }
 
-    /// The message with the place of the key in the document that was read.
+    /// The message with the place of the key in the document that was read, and its name there.
     #[must_use]
     pub fn at(self, node: &Node) -> Diagnostic {
-        Diagnostic::new(node.place(&self.key), &self.key, self.found, self.allowed)
+        let named = node.find(&self.key).and_then(|value| value.origin.key());
+        let key = named.map_or_else(|| self.key.clone(), |name| format!("{name} ({})", self.key));
+        Diagnostic::new(node.place(&self.key), &key, self.found, self.allowed)
     }
 }

@@ -256,7 +256,7 @@ impl<'a> Import<'a> {
 
     /// Sets a value of the model that comes from `key`, so that what is wrong with it is wrong there.
     pub(super) fn set(&mut self, path: &str, value: impl Value, key: &str) {
-        let origin = self.config.place(key).clone();
+        let origin = self.config.place(key).named(key);
         self.insert(path, value.data(), origin);
     }
 

@@ -72,10 +72,13 @@ pub(super) fn gpt_bigcode(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     head(import, &Heads { token_dropout: token_dropout(import, None)?, bias: false, tied: true })
 }
 
-/// CodeGen (Nijkamp et al. 2022): GPT-J whose queries, keys and values come from one matrix in four parts, so that all
-/// three are copied and sizes are those of three matrices.
+/// CodeGen (Nijkamp et al. 2022): GPT-J whose queries, keys and values come from one matrix in four parts. Where a part
+/// has several heads all three are copied, and sizes are those of three matrices.
 pub(super) fn codegen(import: &mut Import<'_>) -> Result<(), Diagnostic> {
-    gptj(import)
+    gptj(import)?;
+    let heads = import.size(named(import, &["n_head", "num_attention_heads"]), 16)?;
+    import.put("attention.fused_projection", heads == 4);
+    Ok(())
 }
 
 /// GPT-2 (Radford et al. 2019).
