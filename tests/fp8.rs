@@ -3,7 +3,10 @@
 mod common;
 
 use common::{Workplace, ledger, model};
-use lowcarb::arch::Products;
+use lowcarb::arch::{Batch, Model, Products};
+use lowcarb::document::Kind;
+use lowcarb::ledger::Ledger;
+use lowcarb::store::Store;
 use serde_json::Value;
 
 /// The second of two cases, beside a first in bf16.
@@ -108,7 +111,7 @@ fn copies_are_of_each_device_its_own_and_are_not_exchanged() {
 fn rounding_takes_bytes_as_documented() {
     let dense = model("use = \"bert-base\"").unwrap();
     let (bf16, fp8) = (ledger(&dense, 2, 128), ledger(&dense.with_products(Products::Fp8).unwrap(), 2, 128));
-    let op = |of: &lowcarb::ledger::Ledger, name: &str| of.ops().iter().find(|op| op.name == name).unwrap().clone();
+    let op = |of: &Ledger, name: &str| of.ops().iter().find(|op| op.name == name).unwrap().clone();
     let name = "second feed-forward layer";
     let (rows, inputs, outputs) = (256.0, 3072.0, 768.0);
     let (dense_op, rounded) = (op(&bf16, name), op(&fp8, name));
@@ -137,4 +140,36 @@ fn what_does_not_go_with_fp8_is_refused() {
     refused(&["--precision", "fp8", "--set", "linear.products=\"int8\""], "found int8 in a step of fp8, allowed: fp8 or nothing");
     refused(&["--gradient-precision", "fp8"], "allowed: fp32, tf32, fp16, bf16");
     refused(&["--zero", "2"], "zero: found 2 without data_parallel: there is one device to divide among");
+}
+
+/// Laws over every shipped model that fp8 goes with: products and parameters are those of the dense model, two copies lie beside
+/// the weights that layers round, the bytes that are kept no more grow in a straight line with the batch (from two sequences on:
+/// a mechanism may spare copies of one), and what is only run holds no more.
+#[test]
+fn fp8_changes_bytes_and_neither_products_nor_parameters() {
+    let store = Store::embedded();
+    let mut seen = 0;
+    for name in store.list(Kind::Model).into_iter().map(|entry| entry.name) {
+        let dense = model(&format!("use = \"{name}\"")).unwrap();
+        let Ok(fp8) = dense.with_products(Products::Fp8) else { continue };
+        let length = dense.length_of(dense.usual_length().min(128));
+        let of = |model: &Model, sequences: u64| ledger(model, sequences, length);
+        let (plain, two) = (of(&dense, 2), of(&fp8, 2));
+        let flops = |ledger: &Ledger| (ledger.forward().matmul_flops, ledger.backward().matmul_flops);
+        assert_eq!((plain.parameters(), plain.trained_parameters()), (two.parameters(), two.trained_parameters()), "{name}");
+        assert_eq!(plain.weight_bytes(), two.weight_bytes(), "{name}");
+        assert_eq!(flops(&plain), flops(&two), "{name}");
+        let rounded: f64 = two.ops().iter().filter(|op| op.name == "round weight").map(|op| op.forward.elementwise_flops / 3.0).sum();
+        assert!(two.parameter_bytes() - plain.parameter_bytes() >= rounded, "{name}");
+        let saved = |sequences: u64| of(&dense, sequences).kept_bytes() - of(&fp8, sequences).kept_bytes();
+        let (first, second) = (saved(3) - saved(2), saved(4) - saved(3));
+        assert!((first - second).abs() <= 1e-3 * second.abs(), "{name}: {first} {second}");
+        let run = |model: &Model| {
+            let batch = Batch { sequences: 1.0, length: length as f64, element_bytes: 2.0 };
+            model.inference_ledger(batch, 0.0).unwrap()
+        };
+        assert!(run(&fp8).parameter_bytes() <= run(&dense).parameter_bytes(), "{name}");
+        seen += 1;
+    }
+    assert!(seen > 50, "{seen}");
 }
