@@ -403,8 +403,12 @@ fn queries_keys_values(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) 
     let (heads, groups) = (attention.heads, attention.groups());
     let positions = &context.model.embedding.positions;
     let rotary = rotary(context, inputs);
+    let clip = |tape: &mut Tape, x: Tensor| {
+        if attention.clip { tape.operation("clip", 1.0, &[x], x.elements, Keeps::These(&[x])) } else { x }
+    };
     let [query, key, value] = if attention.fused_projection && inputs.x == inputs.memory {
         let all = project(tape, context, "query-key-value projection", heads + 2 * groups, inputs.x);
+        let all = clip(tape, all);
         let share = |tape: &mut Tape, part: u64| tape.view(all, part as f64 / (heads + 2 * groups) as f64);
         // Values of several sequences are copied to lie side by side for the product;
         // without rotations so are queries and keys, and the three copies take what the whole takes.
@@ -421,7 +425,7 @@ fn queries_keys_values(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) 
         let query = if attention.picked_heads && rotary.is_none() && several { tape.pass("copy queries", query) } else { query };
         [query, part(tape, false), part(tape, rotary.is_some() && groups == heads && heads > 1 && several)]
     } else {
-        [
+        let parts = [
             project(tape, context, "query projection", heads, inputs.x),
             project(tape, context, "key projection", groups, inputs.memory),
             match inputs.beside {
@@ -431,12 +435,9 @@ fn queries_keys_values(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) 
                 }
                 None => project(tape, context, "value projection", groups, inputs.memory),
             },
-        ]
+        ];
+        parts.map(|x| clip(tape, x))
     };
-    let clip = |tape: &mut Tape, x: Tensor| {
-        if attention.clip { tape.operation("clip", 1.0, &[x], x.elements, Keeps::These(&[x])) } else { x }
-    };
-    let [query, key, value] = [query, key, value].map(|x| clip(tape, x));
     let query = if attention.scaled && attention.scale == Scale::Queries { tape.pass("scale", query) } else { query };
     let rotate = |tape: &mut Tape, x: Tensor| {
         let Some(tables) = rotary else { return x };

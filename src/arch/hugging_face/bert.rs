@@ -61,8 +61,15 @@ pub(super) fn encoder(import: &mut Import<'_>, defaults: &Defaults) -> Result<()
     import.set("feed_forward.activation", activation, "hidden_act");
     import.put("norm.kind", "layer");
     import.put("norm.placement", "post");
-    let stack = if import.flag("is_decoder", false)? { "decoder.layers" } else { "encoder.layers" };
+    let decoder = import.flag("is_decoder", false)?;
+    let stack = if decoder { "decoder.layers" } else { "encoder.layers" };
     import.set(stack, import.size("num_hidden_layers", defaults.layers)?, "num_hidden_layers");
+    if import.flag("add_cross_attention", false)? {
+        if !decoder {
+            return Err(import.wrong("add_cross_attention", "false, or true with is_decoder"));
+        }
+        import.set("decoder.idle_cross_attention", true, "add_cross_attention");
+    }
     Ok(())
 }
 

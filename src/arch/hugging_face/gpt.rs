@@ -62,7 +62,8 @@ pub(super) fn gpt_bigcode(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     import.put("embedding.positions.kind", "learned");
     import.put("embedding.positions.ids", "shared");
     import.put("attention.fused_projection", true);
-    if import.flag("multi_query", true)? {
+    // One head is as many key and value heads, which it meets as any other.
+    if import.flag("multi_query", true)? && import.size(named(import, &["n_head", "num_attention_heads"]), 12)? > 1 {
         import.put("attention.key_value_heads", 1_u64);
         import.put("attention.repeated_heads", false);
     }

@@ -114,5 +114,8 @@ pub fn import(config: &Node) -> Result<Node, Diagnostic> {
     import.refuse_unmodelled()?;
     family(&mut import)?;
     quantisation::quantisation(&mut import)?;
+    if import.flag("gradient_checkpointing", false)? {
+        import.note("gradient_checkpointing is no part of the model: everything is kept here, as without it.");
+    }
     Ok(import.finish())
 }
