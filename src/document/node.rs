@@ -8,38 +8,38 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::Diagnostic;
 
-/// The file and line of a value.
+/// The file and line of a value. Its texts stand behind thin pointers, so that a result that may hold a message stays small.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    file: Arc<str>,
+    file: Arc<String>,
     line: usize,
     /// The key in that file, where it has a name of its own.
-    key: Option<Arc<str>>,
+    key: Option<Arc<String>>,
 }
 
 impl Origin {
     /// A place that has no lines, such as the command line.
     #[must_use]
     pub fn whole(file: &str) -> Self {
-        Self { file: file.into(), line: 0, key: None }
+        Self { file: Arc::new(file.to_string()), line: 0, key: None }
     }
 
     /// A line of a file, counted from 1.
     #[must_use]
     pub fn line(file: &str, line: usize) -> Self {
-        Self { file: file.into(), line, key: None }
+        Self { file: Arc::new(file.to_string()), line, key: None }
     }
 
     /// The same place, where the value is called `key`.
     #[must_use]
     pub fn named(&self, key: &str) -> Self {
-        Self { key: Some(key.into()), ..self.clone() }
+        Self { key: Some(Arc::new(key.to_string())), ..self.clone() }
     }
 
     /// What the value is called there, if it has a name of its own.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
-        self.key.as_deref()
+        self.key.as_deref().map(String::as_str)
     }
 }
 
@@ -108,7 +108,7 @@ impl Node {
     /// # Errors
     /// The text is neither a TOML value nor a bare word.
     pub fn parse_value(file: &str, text: &str) -> Result<Self, Diagnostic> {
-        let lines = Lines { file: file.into(), starts: Vec::new() };
+        let lines = Lines { file: Arc::new(file.to_string()), starts: Vec::new() };
         let bare = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "-_./ ".contains(c));
         if too_deep(text).is_some() {
             return Err(Diagnostic::new(&Origin::whole(file), "", "keys or brackets nested too deep", format!("at most {DEPTH} levels")));
@@ -222,14 +222,14 @@ pub(super) fn check_depth(file: &str, text: &str) -> Result<(), Diagnostic> {
 
 /// Turns byte offsets into lines.
 pub(super) struct Lines {
-    file: Arc<str>,
+    file: Arc<String>,
     starts: Vec<usize>,
 }
 
 impl Lines {
     pub(super) fn new(file: &str, text: &str) -> Self {
         let starts = std::iter::once(0).chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1));
-        Self { file: file.into(), starts: starts.collect() }
+        Self { file: Arc::new(file.to_string()), starts: starts.collect() }
     }
 
     pub(super) fn at(&self, offset: usize) -> Origin {
