@@ -91,6 +91,12 @@ fn a_step_in_fp8_keeps_inputs_in_8_bits_and_copies_of_weights() {
     for same in ["/parameters/total", "/trained_parameters", "/flops/matmul_forward", "/flops/matmul_backward", "/memory_bytes/optimizer"] {
         assert_eq!(number(&fp8, same), number(&bf16, same), "{same}");
     }
+    // Of two tensor-parallel devices, each has half of the two inputs that lie inside a sub-layer.
+    let on_two = |precision: &str| {
+        let options = ["--batch", "16", "--seq-len", "4096", "--precision", precision, "--set", "attention.implementation=\"fused\""];
+        number(&inspected("llama-2-7b", &[&options[..], &["--tensor-parallel", "2"]].concat()), activations)
+    };
+    assert_eq!(on_two("bf16") - on_two("fp8"), 32.0 * tokens * (4096.0 + 4096.0 + (11008.0 - 4096.0) / 2.0));
     // A model that is only run holds the weights of its layers in 8 bits alone.
     let held = "/inference/held_bytes";
     assert_eq!(number(&bf16, held) - number(&fp8, held), inside);
