@@ -201,6 +201,29 @@ pub struct Rates {
     pub speeds: Speeds,
 }
 
+impl Rates {
+    /// A device by itself that reaches these rates at any size: nothing is launched, exchanged or waited for.
+    #[must_use]
+    pub fn alone(matmul: f64, bandwidth: f64) -> Self {
+        Self {
+            matmul,
+            saturation: 0.0,
+            bandwidth,
+            gather_bandwidth: bandwidth,
+            launch: 0.0,
+            host_floor: 0.0,
+            step_overhead: 0.0,
+            link: f64::INFINITY,
+            inner_link: f64::INFINITY,
+            half_message: 0.0,
+            hop: 0.0,
+            overlap: 1.0,
+            node: f64::INFINITY,
+            speeds: Speeds::default(),
+        }
+    }
+}
+
 /// What runs faster than dense products of the step's precision, and how much.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Speeds {

@@ -5,19 +5,14 @@
 //! ones: 28 bytes a parameter with Adam, not 16. Memory has no fitted number; of the time model, the side-car says what was
 //! fitted to which cells. Speeds are compared by their order at the longest length.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 
+use super::published::Table;
 use super::{Check, Validation};
 use crate::arch::{Batch, Model};
-use crate::document::{Diagnostic, Kind, Library, Node, Origin, Resolver, overlay};
+use crate::document::{Diagnostic, Kind, Library, Origin, Resolver, overlay};
 use crate::ledger::{Ledger, Rerun, Tile};
-use crate::perf::{Rates, Speeds, StepWork, step_time};
-use crate::source::Source;
-
-const TABLE: &str = "measurements/published/long_range_arena.csv";
-const SIDE_CAR: &str = "measurements/published/long_range_arena.toml";
+use crate::perf::{Rates, StepWork, step_time};
 
 /// Sequences of a device: 32 on 16.
 const SEQUENCES: f64 = 2.0;
@@ -52,20 +47,9 @@ struct Achieved {
 impl Achieved {
     fn seconds(&self, ledger: &Ledger) -> f64 {
         let rates = Rates {
-            matmul: self.share_of_peaks * PEAKS.0,
-            bandwidth: self.share_of_peaks * PEAKS.1,
             gather_bandwidth: self.share_of_gathers * PEAKS.1,
             step_overhead: self.overhead_s,
-            saturation: 0.0,
-            launch: 0.0,
-            host_floor: 0.0,
-            link: f64::INFINITY,
-            half_message: 0.0,
-            hop: 0.0,
-            overlap: 1.0,
-            inner_link: f64::INFINITY,
-            node: f64::INFINITY,
-            speeds: Speeds::default(),
+            ..Rates::alone(self.share_of_peaks * PEAKS.0, self.share_of_peaks * PEAKS.1)
         };
         step_time(&StepWork::new(ledger.kernels(Rerun::Nothing), 1.0), &rates).total().value()
     }
@@ -76,20 +60,13 @@ impl Achieved {
 /// # Errors
 /// The table or a model cannot be read.
 pub fn arena(library: &dyn Library) -> Result<Validation, Diagnostic> {
-    let origin = Origin::whole("validate");
-    let text = library.data(SIDE_CAR, &origin)?;
-    let side_car = Node::parse(&text.file, &text.text)?;
-    let part = |key: &str| side_car.find(key).ok_or_else(|| Diagnostic::new(&side_car.origin, key, "nothing", "a table"));
-    let achieved: Achieved = part("rates")?.read().map_err(|error| error.under("rates"))?;
-    let sources: BTreeMap<String, Source> = part("sources")?.read().map_err(|error| error.under("sources"))?;
-    let source = sources.into_values().next().map_or_else(String::new, |source| format!("{} ({})", source.citation, source.year));
-    let table = library.data(TABLE, &origin)?;
+    let table = Table::<Row>::read(library, "long_range_arena", "model,positions,steps_per_second,memory_gb")?;
+    let lacks = || Diagnostic::new(&table.side_car.origin, "rates", "nothing", "a table");
+    let achieved: Achieved = table.side_car.find("rates").ok_or_else(lacks)?.read().map_err(|error| error.under("rates"))?;
     let mut resolver = Resolver::new(library);
     let (mut checks, mut speeds) = (Vec::new(), Vec::new());
-    for row in csv::Reader::from_reader(table.text.as_bytes()).deserialize::<Row>() {
-        let columns = "model,positions,steps_per_second,memory_gb";
-        let row = row.map_err(|error| Diagnostic::new(&Origin::whole(&table.file), "", error.to_string(), columns))?;
-        let ledger = ledger(&mut resolver, &row)?;
+    for row in &table.rows {
+        let ledger = ledger(&mut resolver, row)?;
         if (row.model.as_str(), row.positions) != ODD {
             let predicted = (BYTES_OF_A_PARAMETER * ledger.parameters() + ledger.peak_bytes(Rerun::Nothing)) / 1e9;
             checks.push(check(format!("{}, {} positions", row.model, row.positions), "memory, GB", predicted, row.memory_gb, 0.15));
@@ -109,13 +86,13 @@ pub fn arena(library: &dyn Library) -> Result<Validation, Diagnostic> {
     let ranks = check(format!("{} models, {LONGEST} positions", speeds.len()), "rank correlation of speeds", spearman(&speeds), 1.0, 0.05);
     let why = "Performer, Linear Transformer and Linformer, whose published speeds are within 4 % of each other, stand in another order";
     checks.push(Check { explanation: Some(why.into()), ..ranks });
-    Ok(Validation { table: "published/long_range_arena".into(), source, checks })
+    Ok(Validation { table: "published/long_range_arena".into(), source: table.source, checks })
 }
 
 /// The ledger of a cell; length projections and patterns have the length with its class token.
 fn ledger(resolver: &mut Resolver<'_>, row: &Row) -> Result<Ledger, Diagnostic> {
     let name = format!("lra-text-{}", row.model);
-    let node = resolver.named(Kind::Model, &name, &Origin::whole(TABLE))?;
+    let node = resolver.named(Kind::Model, &name, &Origin::whole("validate"))?;
     let longest = overlay::assignment(&format!("embedding.positions.length={}", row.positions + 1.0))?;
     let node = overlay::overlay(node, longest);
     let model = Model::read(&node)?;

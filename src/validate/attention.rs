@@ -4,15 +4,10 @@
 //! beside it; keys are scaled before the product, as in the authors' reference code. Linformer is the same function with
 //! keys and values shortened where they are used; its projections, being parameters, are not counted.
 
-use std::collections::BTreeMap;
-
+use super::published::Table;
 use super::{Check, Validation};
-use crate::document::{Diagnostic, Library, Node, Origin};
+use crate::document::{Diagnostic, Library};
 use crate::ledger::{Ledger, Rerun, Shape, Tape, Tensor};
-use crate::source::Source;
-
-const TABLE: &str = "measurements/published/attention_memory.csv";
-const SIDE_CAR: &str = "measurements/published/attention_memory.toml";
 
 /// Sequences, heads and width of a head of the table.
 const SIZES: (f64, f64, f64) = (16.0, 8.0, 64.0);
@@ -89,19 +84,9 @@ impl Function {
 /// # Errors
 /// The table cannot be read.
 pub fn attention(library: &dyn Library) -> Result<Validation, Diagnostic> {
-    let origin = Origin::whole("validate");
-    let side_car = library.data(SIDE_CAR, &origin)?;
-    let sources: BTreeMap<String, Source> = match Node::parse(&side_car.file, &side_car.text)?.find("sources") {
-        Some(node) => node.read()?,
-        None => BTreeMap::new(),
-    };
-    let source = sources.into_values().next().map_or_else(String::new, |source| format!("{} ({})", source.citation, source.year));
-    let table = library.data(TABLE, &origin)?;
+    let table = Table::<(String, f64, f64)>::read(library, "attention_memory", "method,sequence_length,peak_mib")?;
     let mut checks = Vec::new();
-    for row in csv::Reader::from_reader(table.text.as_bytes()).deserialize::<(String, f64, f64)>() {
-        let wrong =
-            |error: csv::Error| Diagnostic::new(&Origin::whole(&table.file), "", error.to_string(), "method,sequence_length,peak_mib");
-        let (method, length, recorded) = row.map_err(wrong)?;
+    for (method, length, recorded) in table.rows {
         let Some(function) = FUNCTIONS.iter().find(|function| function.name == method && length >= function.from) else { continue };
         // The table prints whole MiB, halves to the even neighbour.
         let predicted = (function.ledger(length).peak_bytes(Rerun::Nothing) / MIB).round_ties_even();
@@ -115,7 +100,7 @@ pub fn attention(library: &dyn Library) -> Result<Validation, Diagnostic> {
             holds: (predicted / recorded - 1.0).abs() <= function.bar,
         });
     }
-    Ok(Validation { table: "published/attention_memory".into(), source, checks })
+    Ok(Validation { table: "published/attention_memory".into(), source: table.source, checks })
 }
 
 #[cfg(test)]

@@ -5,20 +5,16 @@
 //! the model are the centres of the class defaults and of the card's profile; no number is fitted. PyTorch of that time
 //! added the bias of a linear layer in an operation of its own, since the input has three dimensions.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 
+use super::published::Table;
 use super::{Check, Validation};
 use crate::arch::{Batch, Model};
 use crate::document::{Diagnostic, Kind, Library, Node, Origin, Resolver, overlay};
 use crate::hardware::{Accelerator, Performance, Precision};
 use crate::ledger::{Component, Kernel, Ledger, Op, Unit, Work};
-use crate::perf::{Rates, Speeds, StepWork, step_time};
-use crate::source::Source;
+use crate::perf::{Rates, StepWork, step_time};
 
-const TABLE: &str = "measurements/published/linformer.csv";
-const SIDE_CAR: &str = "measurements/published/linformer.toml";
 const DEFAULTS: &str = "hardware_profiles/class_defaults.toml";
 
 const CARD: &str = "V100-SXM2-16GB";
@@ -68,29 +64,20 @@ struct Bench {
 
 impl Bench {
     fn new(resolver: &mut Resolver<'_>) -> Result<Self, Diagnostic> {
-        let origin = Origin::whole(TABLE);
+        let origin = Origin::whole("validate");
         let card = resolver.named(Kind::Accelerator, CARD, &origin)?;
         let device = Accelerator::read(&card)?;
         let parameters = Performance::read(&resolver.data(DEFAULTS, &origin)?)?;
         let lacks = || Diagnostic::new(&card.origin, "peak", "nothing", "a peak in fp16");
         let peak = device.peak.at(PRECISION).ok_or_else(lacks)?.centre().value();
         let bandwidth = device.memory.bandwidth.centre().value();
+        let matmul = peak * parameters.matmul_efficiency(&device, PRECISION).centre().value();
         let rates = Rates {
-            matmul: peak * parameters.matmul_efficiency(&device, PRECISION).centre().value(),
             saturation: parameters.matmul.saturation_time.centre().value(),
-            bandwidth: bandwidth * parameters.memory.efficiency.centre().value(),
             gather_bandwidth: bandwidth * parameters.memory.gather_efficiency.centre().value(),
             launch: parameters.launch.overhead.centre().value(),
             // The host runs ahead of batches that fill the memory.
-            host_floor: 0.0,
-            step_overhead: 0.0,
-            link: f64::INFINITY,
-            half_message: 0.0,
-            hop: 0.0,
-            overlap: 1.0,
-            inner_link: f64::INFINITY,
-            node: f64::INFINITY,
-            speeds: Speeds::default(),
+            ..Rates::alone(matmul, bandwidth * parameters.memory.efficiency.centre().value())
         };
         let mut model = resolver.named(Kind::Model, MODEL.0, &origin)?;
         for assignment in MODEL.1 {
@@ -148,19 +135,10 @@ fn bias(op: &Op) -> Option<Kernel> {
 /// # Errors
 /// The table, a profile or the model cannot be read.
 pub fn linformer(library: &dyn Library) -> Result<Validation, Diagnostic> {
-    let origin = Origin::whole("validate");
-    let side_car = library.data(SIDE_CAR, &origin)?;
-    let sources: BTreeMap<String, Source> = match Node::parse(&side_car.file, &side_car.text)?.find("sources") {
-        Some(node) => node.read()?,
-        None => BTreeMap::new(),
-    };
-    let source = sources.into_values().next().map_or_else(String::new, |source| format!("{} ({})", source.citation, source.year));
-    let table = library.data(TABLE, &origin)?;
+    let table = Table::<Row>::read(library, "linformer", "n,k,time_saved,memory_saved")?;
     let bench = Bench::new(&mut Resolver::new(library))?;
     let mut checks = Vec::new();
-    for row in csv::Reader::from_reader(table.text.as_bytes()).deserialize::<Row>() {
-        let columns = "n,k,time_saved,memory_saved";
-        let row = row.map_err(|error| Diagnostic::new(&Origin::whole(&table.file), "", error.to_string(), columns))?;
+    for row in table.rows {
         if row.n < SHORTEST {
             continue;
         }
@@ -179,5 +157,5 @@ pub fn linformer(library: &dyn Library) -> Result<Validation, Diagnostic> {
         checks.push(check(time, dense.seconds / short.seconds, row.time_saved, BARS.0, why.0));
         checks.push(check(memory, short.batch / dense.batch, row.memory_saved, BARS.1, why.1));
     }
-    Ok(Validation { table: "published/linformer".into(), source, checks })
+    Ok(Validation { table: "published/linformer".into(), source: table.source, checks })
 }

@@ -7,6 +7,7 @@ mod arena;
 mod attention;
 mod linformer;
 mod modules;
+mod published;
 
 pub use arena::arena;
 pub use attention::attention;

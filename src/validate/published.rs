@@ -1,0 +1,36 @@
+//! Published tables: a CSV file of `measurements/published/` and the side-car that says where it is from.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+
+use crate::document::{Diagnostic, Library, Node, Origin};
+use crate::source::Source;
+
+/// A published table as it is read.
+pub(super) struct Table<Row> {
+    /// Its rows.
+    pub rows: Vec<Row>,
+    /// Its first source.
+    pub source: String,
+    /// All that the side-car says.
+    pub side_car: Node,
+}
+
+impl<Row: DeserializeOwned> Table<Row> {
+    /// Reads the table of a name, whose rows have `columns`.
+    pub(super) fn read(library: &dyn Library, name: &str, columns: &str) -> Result<Self, Diagnostic> {
+        let data = |ending: &str| library.data(&format!("measurements/published/{name}.{ending}"), &Origin::whole("validate"));
+        let (text, table) = (data("toml")?, data("csv")?);
+        let side_car = Node::parse(&text.file, &text.text)?;
+        let sources: BTreeMap<String, Source> = match side_car.find("sources") {
+            Some(node) => node.read().map_err(|error| error.under("sources"))?,
+            None => BTreeMap::new(),
+        };
+        let source = sources.into_values().next().map_or_else(String::new, |source| format!("{} ({})", source.citation, source.year));
+        let wrong = |error: csv::Error| Diagnostic::new(&Origin::whole(&table.file), "", error.to_string(), columns);
+        let rows =
+            csv::Reader::from_reader(table.text.as_bytes()).into_deserialize().map(|row| row.map_err(wrong)).collect::<Result<_, _>>()?;
+        Ok(Self { rows, source, side_car })
+    }
+}
