@@ -8,7 +8,7 @@ use std::process::Output;
 
 use assert_cmd::Command;
 use lowcarb::arch::{Batch, Model};
-use lowcarb::document::{Diagnostic, Kind, Node, Resolver, overlay};
+use lowcarb::document::{Diagnostic, Kind, Node, Problem, Resolver, overlay};
 use lowcarb::ledger::Ledger;
 use lowcarb::store::Store;
 use serde_json::Value;
@@ -81,4 +81,9 @@ pub fn model(text: &str) -> Result<Model, Diagnostic> {
 /// The ledger of a model in half precision.
 pub fn ledger(model: &Model, sequences: u64, length: u64) -> Ledger {
     model.ledger(Batch { sequences: sequences as f64, length: length as f64, element_bytes: 2.0 }).unwrap()
+}
+
+/// The same of a model that may not take such a sequence.
+pub fn ledger_or_problem(model: &Model, sequences: u64, length: u64) -> Result<Ledger, Problem> {
+    model.ledger(Batch { sequences: sequences as f64, length: length as f64, element_bytes: 2.0 })
 }
