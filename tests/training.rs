@@ -265,3 +265,12 @@ fn a_scenario_takes_every_key() {
     assert_eq!(output.status.code(), Some(2));
     assert!(talk.contains("w.toml") && talk.contains("training.tensor_parallel") && talk.contains('5'), "{talk}");
 }
+
+#[test]
+fn a_wrong_option_is_wrong_on_the_command_line() {
+    let place = common::Workplace::new();
+    let output = place.run(&["inspect", "gpt2", "--tensor-parallel", "5"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(message, "error: command line: --tensor-parallel: found 5, allowed: a divisor of the 12 of attention.heads\n");
+}

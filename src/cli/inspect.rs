@@ -7,7 +7,7 @@ use clap::Args;
 use super::procedure::ProcedureOptions;
 use super::{Failure, print};
 use crate::arch::Model;
-use crate::document::{Diagnostic, Kind, Origin, Resolver, overlay};
+use crate::document::{Diagnostic, Kind, Node, Origin, Problem, Resolver, overlay};
 use crate::hardware::Performance;
 use crate::report::ledger::Inspection;
 use crate::store::Store;
@@ -48,6 +48,16 @@ enum InspectFormat {
     Json,
 }
 
+/// What is wrong with an option is wrong on the command line; all else in the model's file.
+fn place(problem: Problem, node: &Node) -> Diagnostic {
+    let option = problem.key.replace('_', "-");
+    let command = Inspect::augment_args(clap::Command::new("inspect"));
+    if command.get_arguments().any(|argument| argument.get_long() == Some(option.as_str())) {
+        return Diagnostic::new(&Origin::whole("command line"), &format!("--{option}"), problem.found, problem.allowed);
+    }
+    problem.at(node)
+}
+
 impl Inspect {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
         let store = Store::standard();
@@ -70,7 +80,7 @@ impl Inspect {
         let procedure = self.options.procedure();
         let defaults = Performance::read(&resolver.data("hardware_profiles/class_defaults.toml", &Origin::whole("inspect"))?)?;
         let inspection =
-            Inspection::new(&model, self.batch, length, &procedure, self.options.micro_batches).map_err(|problem| problem.at(&node))?;
+            Inspection::new(&model, self.batch, length, &procedure, self.options.micro_batches).map_err(|problem| place(problem, &node))?;
         let mut notes = inspection.notes();
         let text = match second {
             None => match self.format {
@@ -82,7 +92,7 @@ impl Inspect {
                 let node = resolver.named(Kind::Model, name, &Origin::whole("--compare"))?;
                 let other = Model::read(&node)?;
                 let other = Inspection::new(&other, self.batch, length, &procedure, self.options.micro_batches)
-                    .map_err(|problem| problem.at(&node))?;
+                    .map_err(|problem| place(problem, &node))?;
                 notes.extend(other.notes());
                 match self.format {
                     InspectFormat::Json => inspection.compared_json(&other),
