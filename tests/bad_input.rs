@@ -603,6 +603,12 @@ fn a_failed_run_leaves_an_earlier_outcome_as_it_was() {
 fn sizes_whose_product_would_overflow_are_refused_alone() {
     let message = refused_model("linear.rank = 1\nattention.heads = 4294967296\nattention.head_width = 4294967296\n");
     says(&message, "mine.toml:3: attention.heads: found 4294967296, allowed: 1 to 16777216", &[]);
+    let image = "embedding.kind = \"patches\"\nembedding.vocabulary = 0\n\
+                 embedding.patches = { image = [16777216, 16777216], size = [4096, 4096], channels = 16777216 }\n";
+    says(&refused_model(image), "mine.toml:4: embedding.patches.size: found", &["1 to 16777216"]);
+    // Heads that every group says for itself.
+    let groups = "attention.heads = 0\n[[encoder.groups]]\nlayers = 12\nattention.heads = 12\n";
+    says(&refused_model(groups), "mine.toml:2: attention.heads: found 0", &["1 to 16777216"]);
 }
 
 /// Learned patterns, sorting, routing and compression: what their settings cannot be, one by one.

@@ -64,6 +64,18 @@ fn two_of_four_saves_where_the_profile_states_a_rate_and_nowhere_else() {
 }
 
 #[test]
+fn an_output_projection_that_lays_its_matrix_out_anew_takes_every_kind_of_linear_layer() {
+    let of = |text: &str| ledger(&model(&format!("use = \"xlnet-base\"\n{text}")).unwrap(), 2, 64);
+    let dense = of("");
+    let factors = of("linear = { rank = 64, components = [\"output\"] }");
+    assert_eq!(dense.parameters() - factors.parameters(), 12.0 * (768.0 * 768.0 - 64.0 * 2.0 * 768.0));
+    let pruned = of("linear.n_of_m = { keep = 2, of = 4, components = [\"output\"] }");
+    assert_eq!(dense.parameters() - pruned.parameters(), 12.0 * 768.0 * 768.0 / 2.0);
+    let adapted = of("linear.adapter = { rank = 8, components = [\"output\"] }");
+    assert_eq!(adapted.parameters() - dense.parameters(), 12.0 * 8.0 * 2.0 * 768.0);
+}
+
+#[test]
 fn pruned_layers_count_what_is_left_and_the_flops_that_hardware_runs() {
     let of = |text: &str| ledger(&model(&format!("use = \"bert-base\"\n{text}")).unwrap(), 2, 128);
     let dense = of("");
@@ -170,6 +182,10 @@ fn pruning_of_heads_neurons_and_layers_is_a_smaller_model() {
     let said = small.notes_at(64).join("\n");
     assert!(said.contains("12 to 9 heads") && said.contains("3072 to 1536") && said.contains("12 to 9 encoder layers"), "{said}");
     assert!(model("use = \"bert-base\"\nprune.heads = 1.0").is_err());
+    // A head's width is that inside a bottleneck.
+    let narrow = model("use = \"mobilebert\"\nprune.heads = 0.5").unwrap();
+    let written = "use = \"mobilebert\"\nattention = { heads = 2, head_width = 32 }";
+    assert_eq!(ledger(&narrow, 2, 64), ledger(&model(written).unwrap(), 2, 64));
 }
 
 #[test]

@@ -39,7 +39,8 @@ impl Model {
     pub(crate) fn key_value_elements(&self) -> f64 {
         let stacks = [&self.encoder, &self.decoder].into_iter().flatten();
         let groups = stacks.flat_map(|stack| self.groups(stack));
-        groups.map(|(layers, attention, _)| (2 * layers * attention.groups() * attention.head_width(self.width)) as f64).sum()
+        let layer = |attention: &Attention| 2.0 * (attention.groups() * attention.head_width(self.layer_width())) as f64;
+        groups.map(|(layers, attention, _)| layers as f64 * layer(attention)).sum()
     }
 
     /// Elements that go to experts in all layers, for each position of a sequence.
@@ -47,7 +48,7 @@ impl Model {
         let stacks = [&self.encoder, &self.decoder].into_iter().flatten();
         let groups = stacks.flat_map(|stack| self.groups(stack));
         let routed = groups.filter_map(|(layers, _, feed_forward)| {
-            feed_forward.experts().map(|mixture| (layers / mixture.every.max(1) * mixture.top_k * self.width) as f64)
+            feed_forward.experts().map(|mixture| (layers / mixture.every.max(1)) as f64 * (mixture.top_k * self.width) as f64)
         });
         routed.sum()
     }

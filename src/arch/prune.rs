@@ -32,7 +32,7 @@ impl Model {
             }
         }
         let mut said = Vec::new();
-        let width = self.width;
+        let width = self.layer_width();
         let mut cut = |what: &str, of: &mut u64, share: Ratio| {
             let before = *of;
             *of = left(before, share);
@@ -46,7 +46,7 @@ impl Model {
         let parts = std::iter::once((&mut self.attention, &mut self.feed_forward));
         for (attention, network) in parts.chain(groups.map(|group| (&mut group.attention, &mut group.feed_forward))) {
             if prune.heads.value() > 0.0 {
-                attention.head_width = Some(attention.head_width.unwrap_or(width / attention.heads.max(1)));
+                attention.head_width = Some(attention.head_width(width));
                 cut("heads", &mut attention.heads, prune.heads);
                 if let Some(heads) = &mut attention.key_value_heads {
                     cut("key and value heads", heads, prune.heads);

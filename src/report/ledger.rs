@@ -425,7 +425,7 @@ fn row(name: &str, parameters: f64, (forward, backward): (Cost, Cost), kept: Str
     ]
 }
 
-/// A count as a JSON integer while it is one, so that no digit is lost.
+/// A count as a JSON integer, if one can hold it.
 pub(super) fn whole(value: f64) -> Value {
-    if value.fract() == 0.0 && value.abs() < 9.007e15 { json!(value as i64) } else { json!(value) }
+    if value.abs() < 9e18 { json!(value.round() as i64) } else { json!(value) }
 }

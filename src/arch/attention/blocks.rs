@@ -42,7 +42,7 @@ pub(super) fn attend(tape: &mut Tape, context: &Context<'_>, heads: [Tensor; 3],
         weights = tape.masked_fill("mask", weights, mask);
     }
     let weights = tape.softmax(weights);
-    let weights = tape.dropout(weights, context.attention.dropout.unwrap_or(context.model.dropout).value());
+    let weights = tape.dropout(weights, context.attention_dropout());
     tape.matmul("weighted values", weights, value, Shape { n: scores.k, k: scores.n, ..scores })
 }
 

@@ -177,7 +177,7 @@ impl Settings {
         let weights = tape.softmax(scores);
         let padding = inputs.shared.first().copied().unwrap_or_else(|| tape.mask(sequences * length));
         let weights = tape.masked_fill("mask of padding", weights, padding);
-        let weights = tape.dropout(weights, rate(context));
+        let weights = tape.dropout(weights, context.attention_dropout());
         let of_band = if global > 0.0 { tape.expand("part of the band", weights, heads * length * band) } else { weights };
         let rows = tape.expand("chunks of weights", of_band, of_band.elements);
         // A row of v weights moves one place to the right from the one before: v + 1 zeros behind each.
@@ -215,7 +215,7 @@ impl Settings {
             scores = tape.masked_fill("mask of padding", scores, padding);
         }
         let weights = tape.softmax(scores);
-        let weights = tape.dropout(weights, rate(context));
+        let weights = tape.dropout(weights, context.attention_dropout());
         let values = sizes.values(sizes.global, sizes.length);
         let of_tokens = tape.matmul("weighted values of global queries", weights, value, values);
         tape.operation("put global tokens", 0.0, &[out, of_tokens], out.elements, Keeps::Nothing)
@@ -261,8 +261,4 @@ fn diagonals(tape: &mut Tape, scores: Tensor, padded: f64, band: f64) -> Tensor 
 /// Keys or values of global tokens, gathered.
 fn global_tokens(tape: &mut Tape, x: Tensor, places: Tensor, sizes: &Sizes) -> Tensor {
     tape.gather("gather global tokens", x, places, x.elements * sizes.global / sizes.length)
-}
-
-fn rate(context: &Context<'_>) -> f64 {
-    context.attention.dropout.unwrap_or(context.model.dropout).value()
 }

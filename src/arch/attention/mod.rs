@@ -345,6 +345,13 @@ impl Attention {
     }
 }
 
+impl Context<'_> {
+    /// Dropout rate of the attention weights.
+    fn attention_dropout(&self) -> f64 {
+        self.attention.dropout.unwrap_or(self.model.dropout).value()
+    }
+}
+
 /// Writes one attention layer from hidden states to hidden states, without its residual.
 pub(super) fn write(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs) -> Tensor {
     tape.component(Component::Attention);

@@ -282,7 +282,7 @@ fn attend(tape: &mut Tape, context: &Context<'_>, heads: [Tensor; 3], chunks: Ch
     }
     let logits = tape.operation("log-sum-exp", 2.0 * scores.n, &[dots], dots.elements / scores.n, Keeps::OutputAnd(&[dots]));
     let weights = tape.operation("exponential", 2.0, &[dots, logits], dots.elements, Keeps::Output);
-    let weights = tape.dropout(weights, context.attention.dropout.unwrap_or(context.model.dropout).value());
+    let weights = tape.dropout(weights, context.attention_dropout());
     let out = tape.matmul("weighted values", weights, value, Shape { n: scores.k, k: scores.n, ..scores });
     (out, logits)
 }

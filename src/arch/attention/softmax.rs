@@ -111,8 +111,7 @@ pub(super) fn core(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs, quer
         }
     };
     let weights = tape.softmax(weights);
-    let rate = attention.dropout.unwrap_or(model.dropout).value();
-    let weights = tape.dropout(weights, rate);
+    let weights = tape.dropout(weights, context.attention_dropout());
     tape.matmul("weighted values", weights, value, Shape { batch, m: queries, n: head_width, k: keys })
 }
 

@@ -123,7 +123,7 @@ impl Mechanism for Settings {
         let weights = tape.softmax(scores);
         let all = shape.batch * shape.m * shape.n;
         let weights = tape.view(weights, all / weights.elements);
-        let dropped = tape.dropout(weights, attention.dropout.unwrap_or(context.model.dropout).value());
+        let dropped = tape.dropout(weights, context.attention_dropout());
         // Weights that all sequences share are copied for each of them, unless dropout has made them differ.
         let alike = self.kind == SynthesizerKind::Random && !self.dot_product && context.batch.sequences > 1.0;
         let weights = if alike && dropped == weights { tape.expand("spread pattern", weights, all) } else { dropped };

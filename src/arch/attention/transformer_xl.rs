@@ -184,7 +184,7 @@ pub(super) fn sum(tape: &mut Tape, context: &Context<'_>, content: Tensor, posit
 /// Weights from scores, and the weighted sum of the values.
 pub(super) fn weighted_values(tape: &mut Tape, context: &Context<'_>, scores: Tensor, value: Tensor, shape: Shape) -> Tensor {
     let weights = tape.softmax(scores);
-    let weights = tape.dropout(weights, context.attention.dropout.unwrap_or(context.model.dropout).value());
+    let weights = tape.dropout(weights, context.attention_dropout());
     tape.matmul("weighted values", weights, value, Shape { n: shape.k, k: shape.n, ..shape })
 }
 

@@ -120,11 +120,12 @@ fn project_out(tape: &mut Tape, context: &Context<'_>, mixed: Tensor) -> Tensor 
     let (attention, width) = (context.attention, context.model.width);
     let inputs = attention.heads * attention.head_width(width);
     let bias = attention.output_bias.unwrap_or(attention.bias);
-    let layer = Layer { name: "output projection", group: LinearComponent::Attention, inputs, outputs: width, bias };
-    if bias || context.model.linear.rank_of(&layer).is_some() {
+    let layer = Layer { name: "output projection", group: LinearComponent::Output, inputs, outputs: width, bias };
+    if bias || !context.model.linear.is_plain(&layer) {
         return linear::write(tape, context, layer, mixed);
     }
     let weight = tape.matrix(inputs as f64, width as f64);
     let weight = tape.pass("lay out output weight", weight);
-    tape.matmul(layer.name, mixed, weight, Shape::product(tape.tokens(), width as f64, inputs as f64))
+    let out = tape.matmul(layer.name, mixed, weight, Shape::product(tape.tokens(), width as f64, inputs as f64));
+    linear::adapt(tape, context, &layer, mixed, out)
 }

@@ -95,12 +95,12 @@ impl Patches {
 
     /// Numbers of a patch.
     pub(in crate::arch) fn numbers(&self) -> u64 {
-        self.size.iter().product::<u64>() * self.channels
+        self.size.into_iter().fold(self.channels, u64::saturating_mul)
     }
 
     /// Numbers of an image.
     pub(in crate::arch) fn image_numbers(&self) -> u64 {
-        self.image.iter().product::<u64>() * self.channels
+        self.image.into_iter().fold(self.channels, u64::saturating_mul)
     }
 }
 

@@ -110,6 +110,11 @@ impl Linear {
             || self.quantised.as_ref().is_some_and(|kind| kind.touches(layer))
     }
 
+    /// Whether a layer is one matrix in the precision of the step.
+    pub(super) fn is_plain(&self, layer: &Layer) -> bool {
+        !self.changes(layer) && !self.products.is_some_and(|products| products.touches(layer))
+    }
+
     /// What a reader should know of the kinds that are set.
     pub(super) fn notes(&self) -> Vec<String> {
         let notes = [

@@ -61,7 +61,6 @@ impl Model {
                 "averaged: a decoder attends to the model's width",
             ));
         }
-        let vocabulary = matches!(head.kind, HeadKind::CausalLm | HeadKind::SequenceToSequence | HeadKind::MaskedLm);
         let table = self.embedding.width.unwrap_or(self.width);
         if head.tied && vocabulary && !head.transforms() && self.hidden_width() != table {
             let found = format!("true with hidden states of {} columns and a token table of {table}", self.hidden_width());

@@ -33,6 +33,7 @@ impl Model {
         let sizes = [
             ("width", self.width),
             ("bottleneck.width", self.layer_width()),
+            ("attention.heads", self.attention.heads),
             ("embedding.vocabulary", if self.embedding.patches.is_some() { 1 } else { self.embedding.vocabulary }),
             ("embedding.width", self.embedding.width.unwrap_or(1)),
             ("embedding.positions.length", self.embedding.positions.length.unwrap_or(1)),
@@ -95,6 +96,9 @@ impl Model {
         if positions.kind == PositionKind::Learned && positions.longest().is_some_and(|longest| longest == 0) {
             let allowed = "fewer than the rows of the table in embedding.positions.length";
             return Err(Problem::new("embedding.positions.reserved", positions.reserved.to_string(), allowed));
+        }
+        if positions.kind == PositionKind::Learned && self.embedding.class_token && positions.longest() == Some(1) {
+            return Err(Problem::new("embedding.positions.length", "one row for the class token", "rows for a sequence beside it"));
         }
         if positions.kind == PositionKind::RelativeBias && positions.buckets.is_none() {
             return Err(Problem::new("embedding.positions.buckets", "nothing", "the rows of the bias table, such as 32"));
