@@ -6,7 +6,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
-use lowcarb::arch::{Batch, Model};
+use lowcarb::arch::{Batch, Model, hugging_face};
 use lowcarb::document::{Diagnostic, Kind, Library, Node, Origin, Resolver, Text};
 use lowcarb::estimate;
 use lowcarb::hardware::{Accelerator, NodeProfile, Performance};
@@ -26,7 +26,7 @@ impl Library for Shelf<'_> {
             return Ok(Text { file: "fuzz".into(), text: self.text.into() });
         }
         // A path would read files of this machine, and the result would depend on them.
-        if name.contains(['/', '\\']) || name.ends_with(".toml") {
+        if name.contains(['/', '\\']) || name.ends_with(".toml") || name.ends_with(".json") {
             return Err(Diagnostic::new(origin, "", format!("the path \"{name}\""), "a name"));
         }
         self.store.find(kind, name, origin)
@@ -47,14 +47,20 @@ fuzz_target!(|bytes: &[u8]| {
     let mut resolver = Resolver::new(&shelf);
     let parsed = |resolver: &mut Resolver<'_>, kind: Kind| Node::parse("fuzz", text).and_then(|node| resolver.resolve(kind, node));
     // Digits and letters alike, so that a seed's selector can be read.
-    match selector % 5 {
+    match selector % 6 {
         0 => drop(parsed(&mut resolver, Kind::Accelerator).and_then(|node| Accelerator::read(&node)).map(|device| device.findings())),
         1 => drop(parsed(&mut resolver, Kind::Node).and_then(|node| NodeProfile::read(&node)).map(|node| node.findings())),
         2 => drop(parsed(&mut resolver, Kind::Model).and_then(|node| Model::read(&node)).map(|model| ledger(&model))),
         3 => drop(Node::parse("fuzz", text).and_then(|node| Performance::read(&node)).map(|parameters| parameters.findings())),
-        _ => drop(scenario(&shelf)),
+        4 => drop(scenario(&shelf)),
+        _ => drop(configuration(text).map(|model| ledger(&model))),
     }
 });
+
+/// A model from a Hugging Face configuration.
+fn configuration(text: &str) -> Result<Model, Diagnostic> {
+    Model::read(&hugging_face::import(&Node::parse_json("fuzz", text)?)?)
+}
 
 /// A small ledger, and every sum that is taken over one.
 fn ledger(model: &Model) {
