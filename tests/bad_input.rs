@@ -606,6 +606,10 @@ fn sizes_whose_product_would_overflow_are_refused_alone() {
     let image = "embedding.kind = \"patches\"\nembedding.vocabulary = 0\n\
                  embedding.patches = { image = [16777216, 16777216], size = [4096, 4096], channels = 16777216 }\n";
     says(&refused_model(image), "mine.toml:4: embedding.patches.size: found", &["1 to 16777216"]);
+    let rows = "embedding.positions = { kind = \"rotary\", length = 512, reserved = 512 }\n";
+    says(&refused_model(rows), "mine.toml:2: embedding.positions.reserved: found 512", &["fewer than the rows"]);
+    let alone = "feed_forward.kind = \"none\"\nnorm.placement = \"parallel\"\n";
+    says(&refused_model(alone), "mine.toml:3: norm.placement: found sub-layers side by side", &["pre, post or sandwich"]);
     // Heads that every group says for itself.
     let groups = "attention.heads = 0\n[[encoder.groups]]\nlayers = 12\nattention.heads = 12\n";
     says(&refused_model(groups), "mine.toml:2: attention.heads: found 0", &["1 to 16777216"]);

@@ -82,6 +82,12 @@ pub struct Cost {
 }
 
 impl Cost {
+    /// FLOPs of matrix products, those done again among them.
+    #[must_use]
+    pub fn executed_matmul_flops(&self) -> f64 {
+        self.matmul_flops + self.recomputed_flops
+    }
+
     /// Bytes moved either way.
     #[must_use]
     pub fn bytes(&self) -> f64 {
@@ -295,7 +301,7 @@ impl Op {
             component: self.component,
             work: self.work(),
             times: times * launches,
-            matmul_flops: one.matmul_flops + one.recomputed_flops,
+            matmul_flops: one.executed_matmul_flops(),
             elementwise_flops: one.elementwise_flops,
             bytes: one.bytes(),
             unit,

@@ -84,7 +84,7 @@ impl<'a> Inspection<'a> {
             "active_parameters": whole(self.ledger.active_parameters()),
             "flops": {
                 "matmul_forward": whole(forward.matmul_flops),
-                "matmul_backward": whole(backward.matmul_flops + backward.recomputed_flops),
+                "matmul_backward": whole(backward.executed_matmul_flops()),
                 "matmul_recomputed": whole(backward.recomputed_flops),
                 "elementwise_forward": whole(forward.elementwise_flops),
                 "elementwise_backward": whole(backward.elementwise_flops),
@@ -97,7 +97,7 @@ impl<'a> Inspection<'a> {
             },
             "arithmetic_intensity": {
                 "forward": forward.matmul_flops / forward.bytes(),
-                "backward": (backward.matmul_flops + backward.recomputed_flops) / backward.bytes(),
+                "backward": backward.executed_matmul_flops() / backward.bytes(),
             },
             "launches": { "forward": whole(forward.launches), "backward": whole(backward.launches) },
             "memory_bytes": step::memory_value(&self.step),
@@ -158,10 +158,10 @@ impl<'a> Inspection<'a> {
         add("parameters", "active", self.ledger.active_parameters(), grouped(self.ledger.active_parameters()));
         for (group, backward) in [("matmul forward", false), ("matmul backward", true)] {
             for component in Component::ALL {
-                let flops = self.cost(component, backward).matmul_flops;
+                let flops = self.cost(component, backward).executed_matmul_flops();
                 add(group, component.key(), flops, Flops::new(flops).to_string());
             }
-            let total = if backward { self.ledger.backward() } else { self.ledger.forward() }.matmul_flops;
+            let total = if backward { self.ledger.backward() } else { self.ledger.forward() }.executed_matmul_flops();
             add(group, "total", total, Flops::new(total).to_string());
         }
         let (forward, backward) = (self.ledger.forward(), self.ledger.backward());
@@ -190,7 +190,7 @@ impl<'a> Inspection<'a> {
             "micro_batches": step.micro_batches,
             "stage": step.stage,
             "matmul_forward": whole(forward.matmul_flops),
-            "matmul_backward": whole(backward.matmul_flops + backward.recomputed_flops),
+            "matmul_backward": whole(backward.executed_matmul_flops()),
             "matmul_checkpointing": whole(again.matmul_flops),
             "bytes_checkpointing": whole(again.bytes()),
             "bubble": step.procedure.parallel.bubble(step.micro_batches),
@@ -212,12 +212,13 @@ impl<'a> Inspection<'a> {
         let forward: Cost = ops().map(|op| op.forward * op.times).sum();
         let backward: Cost = ops().map(|op| op.backward() * op.times).sum();
         let flops = |value: f64| (value / layers, Flops::new(value / layers).to_string());
-        let bytes = |value: f64| (value / layers, Bytes::new(value / layers).to_string());
+        // A sum of nothing is a negative zero.
+        let bytes = |value: f64| (value / layers + 0.0, Bytes::new(value / layers).to_string());
         let parameters = self.ledger.layer_parameters() / layers;
         let rows = [
             ("parameters", (parameters, grouped(parameters.round()))),
             ("matmul_forward", flops(forward.matmul_flops)),
-            ("matmul_backward", flops(backward.matmul_flops + backward.recomputed_flops)),
+            ("matmul_backward", flops(backward.executed_matmul_flops())),
             ("elementwise_forward", flops(forward.elementwise_flops)),
             ("elementwise_backward", flops(backward.elementwise_flops)),
             ("bytes_forward", bytes(forward.bytes())),
@@ -383,7 +384,7 @@ impl<'a> Inspection<'a> {
                 op.formula.to_string(),
                 grouped(op.times),
                 Flops::new(flops).to_string(),
-                Flops::new(op.backward().matmul_flops + op.backward().elementwise_flops).to_string(),
+                Flops::new(op.backward().executed_matmul_flops() + op.backward().elementwise_flops).to_string(),
                 Bytes::new(op.forward.bytes()).to_string(),
                 Bytes::new(op.backward().bytes()).to_string(),
             ]
@@ -416,7 +417,7 @@ fn row(name: &str, parameters: f64, (forward, backward): (Cost, Cost), kept: Str
         name.to_string(),
         grouped(parameters),
         Flops::new(forward.matmul_flops).to_string(),
-        Flops::new(backward.matmul_flops).to_string(),
+        Flops::new(backward.executed_matmul_flops()).to_string(),
         Flops::new(forward.elementwise_flops).to_string(),
         Flops::new(backward.elementwise_flops).to_string(),
         Bytes::new(forward.bytes()).to_string(),

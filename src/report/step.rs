@@ -117,7 +117,7 @@ pub(super) fn work_table(step: &Step) -> String {
     );
     let (forward, backward) = (step.device.forward(), step.device.backward());
     let again = step.device.recomputed(step.procedure.rerun);
-    let products = forward.matmul_flops + backward.matmul_flops + backward.recomputed_flops + again.matmul_flops;
+    let products = forward.matmul_flops + backward.executed_matmul_flops() + again.matmul_flops;
     let moved = forward.bytes() + backward.bytes() + again.bytes();
     let executed = Flops::new(products * step.micro_batches);
     if step.accelerators > 1 {

@@ -136,7 +136,7 @@ impl Recording {
         let batch = Batch { sequences: case.batch as f64, length: case.sequence_length as f64, element_bytes: 4.0 };
         let ledger: Ledger = model.ledger(batch).map_err(|problem| problem.at(node).under(&case.model))?;
         let (forward, backward) = (ledger.forward(), ledger.backward());
-        let both = forward.matmul_flops + backward.matmul_flops + backward.recomputed_flops;
+        let both = forward.matmul_flops + backward.executed_matmul_flops();
         let told = self.explained.get(&case.model);
         let why = told.map(|told| told.why.clone());
         let missing = |term: fn(&Terms) -> i64| told.map_or(0.0, |told| told.missing(batch.sequences, batch.length, term));

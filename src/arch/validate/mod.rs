@@ -6,6 +6,7 @@ mod layers;
 mod linear;
 
 use super::config::{Model, NormKind, NormPlacement, PositionKind};
+use super::feed_forward::FeedForwardKind;
 use crate::document::Problem;
 
 /// Sizes above this are typing errors; three times the product of two of them still fits a machine word.
@@ -76,6 +77,10 @@ impl Model {
             let allowed = "pre, post or sandwich: a decoder behind an encoder and reversible layers have sub-layers in a row";
             return Err(Problem::new("norm.placement", "sub-layers side by side", allowed));
         }
+        let mut networks = [&self.encoder, &self.decoder].into_iter().flatten().flat_map(|stack| self.groups(stack));
+        if side_by_side && networks.any(|(_, _, network)| network.kind == FeedForwardKind::None) {
+            return Err(Problem::new("norm.placement", "sub-layers side by side in layers of one", "pre, post or sandwich"));
+        }
         if !self.norm.weight && self.norm.kind != NormKind::Layer {
             return Err(Problem::new("norm.weight", "false with a root-mean-square norm", "true, or a layer norm"));
         }
@@ -93,11 +98,11 @@ impl Model {
                 "false, or positions of kind relative_key, relative_key_query or none",
             ));
         }
-        if positions.kind == PositionKind::Learned && positions.longest().is_some_and(|longest| longest == 0) {
+        if positions.longest() == Some(0) {
             let allowed = "fewer than the rows of the table in embedding.positions.length";
             return Err(Problem::new("embedding.positions.reserved", positions.reserved.to_string(), allowed));
         }
-        if positions.kind == PositionKind::Learned && self.embedding.class_token && positions.longest() == Some(1) {
+        if self.embedding.class_token && positions.longest() == Some(1) {
             return Err(Problem::new("embedding.positions.length", "one row for the class token", "rows for a sequence beside it"));
         }
         if positions.kind == PositionKind::RelativeBias && positions.buckets.is_none() {
