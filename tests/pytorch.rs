@@ -43,8 +43,9 @@ fn published_steps_of_long_range_arena_are_matched() {
     for check in memory.into_iter().chain(speed) {
         assert!(check.holds, "{}: {}: {} for {}", check.case, check.quantity, check.predicted, check.recorded);
     }
-    // Short of 0.95: three models within 4 % of each other stand in another order, and no other pair does.
-    assert!((ranks[0].predicted - 14.0 / 15.0).abs() < 1e-9, "{}", ranks[0].predicted);
+    // Short of 0.95: of three models within 4 % of each other, one comes first that was third and two are equal; no other pair
+    // stands in another order.
+    assert!((ranks[0].predicted - (1.0 - 6.0 * 6.5 / 720.0)).abs() < 1e-9, "{}", ranks[0].predicted);
 }
 
 /// Ratios of two models on one card, without a fitted number: the cells outside the bar are these and no others.

@@ -105,9 +105,11 @@ fn check(case: String, quantity: &'static str, predicted: f64, recorded: f64, ba
     Check { case, quantity, predicted, recorded, bar, explanation: None, holds }
 }
 
-/// Spearman's rank correlation: 1 - 6 sum d^2 / (n (n^2 - 1)), d the differences of ranks (Spearman 1904).
+/// Spearman's rank correlation: 1 - 6 sum d^2 / (n (n^2 - 1)), d the differences of ranks, equal values sharing the mean of
+/// theirs (Spearman 1904).
 fn spearman(pairs: &[(f64, f64)]) -> f64 {
-    let rank = |of: fn(&(f64, f64)) -> f64, value: f64| pairs.iter().filter(|pair| of(pair) < value).count() as f64;
+    let count = |of: fn(&(f64, f64)) -> f64, is: &dyn Fn(f64) -> bool| pairs.iter().filter(|pair| is(of(pair))).count() as f64;
+    let rank = |of: fn(&(f64, f64)) -> f64, value: f64| count(of, &|other| other < value) + 0.5 * count(of, &|other| other == value);
     let difference = |pair: &(f64, f64)| rank(|pair| pair.0, pair.0) - rank(|pair| pair.1, pair.1);
     let squares: f64 = pairs.iter().map(|pair| difference(pair).powi(2)).sum();
     let n = pairs.len() as f64;

@@ -86,7 +86,8 @@ impl Mechanism for Settings {
         let [query, key, value] = queries_keys_values(tape, context, inputs);
         let matrix = random.map(|features| tape.buffer(features * head_width));
         let mut features = |x: Tensor, side: Side| {
-            let scaled = tape.pass("scale", x);
+            // By the fourth root of the head width on either side; Long Range Arena's relu takes queries and keys as they are.
+            let scaled = if context.attention.scaled { tape.pass("scale", x) } else { x };
             let rows = x.elements / head_width;
             let projected = match (matrix, random) {
                 (Some(matrix), Some(features)) => {
