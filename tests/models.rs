@@ -94,7 +94,7 @@ fn released_decoders_have_the_parameters_that_their_libraries_count() {
     }
 }
 
-/// Jiang et al. 2024, section 2.2: 47 billion parameters, of which a token uses 13 billion; Qwen1.5-MoE: 2.7 of 14.3.
+/// Jiang et al. 2024: 47 billion parameters, of which a token uses 13 billion; Qwen1.5-MoE: 2.7 of 14.3.
 #[test]
 fn a_token_passes_through_the_published_share_of_a_mixture() {
     let place = Workplace::new();

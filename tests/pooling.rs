@@ -117,7 +117,7 @@ fn pooled_models_grow_with_batch_and_length() {
     }
 }
 
-/// Dai et al. 2020, appendix A.2, as `src/arch/attention/funnel.rs` sums it up: m queries of n keys, b sequences, h heads of
+/// Dai et al. 2020, as `src/arch/attention/funnel.rs` sums it up: m queries of n keys, b sequences, h heads of
 /// d / h columns.
 #[test]
 fn funnel_attention_takes_the_products_of_its_formulas() {
@@ -141,7 +141,7 @@ fn funnel_attention_takes_the_products_of_its_formulas() {
 }
 
 /// A published size: with B4-4-4 and no decoder, the model that classifies takes under 0.6 of the products of 12 layers
-/// (Dai et al. 2020, section 2.3: each half as long block takes at most half as much).
+/// (Dai et al. 2020: each half as long block takes at most half as much).
 #[test]
 fn blocks_of_halved_length_take_at_most_half() {
     let funnel = settings(AttentionKind::Funnel) + "\nattention.funnel = { first_apart = true }";

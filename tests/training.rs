@@ -74,7 +74,7 @@ fn korthikanti_2022_figure_1_falls_out() {
     assert!((found - 9.56).abs() < 0.01, "{found}");
 }
 
-/// Narayanan et al. 2021, equation 3 and appendix: with everything run again a step takes 4/3 of its products.
+/// Narayanan et al. 2021, equation 3: with everything run again a step takes 4/3 of its products.
 #[test]
 fn full_checkpointing_runs_the_layers_once_more() {
     let ledger = ledger(&gpt(12, 768, 12, ""), 2, 512);

@@ -1,8 +1,8 @@
-//! Bottlenecks: layers that are narrower inside than between (Sun et al. 2020, MobileBERT, section 3.1).
+//! Bottlenecks: layers that are narrower inside than between (Sun et al. 2020, MobileBERT).
 //!
 //! A linear layer with a norm leads into every layer, another one, with residual and norm, out of it: 4 d b FLOPs a position
-//! for the width d and b inside. Queries and keys may have a bottleneck of their own and values none (section 3.2 there),
-//! which adds 2 d b, and 2 (d - b) b for the wider input of the values. Kept: the input of each of these layers and norms.
+//! for the width d and b inside. Queries and keys may have a bottleneck of their own and values none, which adds 2 d b, and
+//! 2 (d - b) b for the wider input of the values. Kept: the input of each of these layers and norms.
 
 use serde::Deserialize;
 

@@ -1,5 +1,5 @@
 //! Latents: m trained rows attend to the input once and take its place, so that the layers work on m positions whatever
-//! its length (Jaegle et al. 2021, Perceiver, arXiv 2103.03206, section 3.1).
+//! its length (Jaegle et al. 2021, Perceiver, arXiv 2103.03206).
 //!
 //! Products, forward, per sequence: 4 n m d for the attention, 4 n d^2 for keys and values, 4 m d^2 for queries and output,
 //! and the position-wise network at m positions; then the layers at m positions. With norms before sub-layers, the input

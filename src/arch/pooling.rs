@@ -1,10 +1,10 @@
 //! Pooling between groups of layers: a group may shorten the sequence before its layers, and a later one bring it back to its
-//! whole length (Dai et al. 2020, arXiv 2006.03236, Funnel-Transformer, sections 2.2 and 2.3).
+//! whole length (Dai et al. 2020, arXiv 2006.03236, Funnel-Transformer).
 //!
 //! Of every s positions one is left: their mean, their largest values, or the first of them as it is. With `queries_only`, the
 //! first layer's keys and values are those of the whole sequence. Upsampling repeats each position and adds what left the last
 //! layer of whole length; where the others were dropped, it puts those that stayed back among them (token dropping, Hou et al.
-//! 2022, arXiv 2203.13240, section 3.1).
+//! 2022, arXiv 2203.13240).
 //!
 //! Kept: what a mean or a maximum is taken of, with the copy of a first position that stands apart, and which was largest;
 //! which positions stayed.

@@ -11,7 +11,7 @@ use super::op::{Cost, Op, Rule, Shape, TensorRecord};
 pub struct Division {
     /// Devices that share the heads and the columns of every layer (Shoeybi et al. 2019).
     pub tensor: f64,
-    /// Whether those devices share the positions of what lies between (Korthikanti et al. 2022, section 4.2).
+    /// Whether those devices share the positions of what lies between (Korthikanti et al. 2022).
     pub sequence: bool,
     /// Devices that share the positions of every sequence (Liu et al. 2023, ring attention).
     pub context: f64,

@@ -248,7 +248,7 @@ impl Op {
     }
 
     /// Whether it belongs to the core of attention, which selective checkpointing runs again: what lies between the
-    /// projections in and out and has no trained matrix (Korthikanti et al. 2022, section 5).
+    /// projections in and out and has no trained matrix (Korthikanti et al. 2022).
     #[must_use]
     pub fn is_attention_core(&self) -> bool {
         self.layer && self.split && !self.trained && self.component == Component::Attention

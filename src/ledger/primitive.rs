@@ -386,12 +386,12 @@ impl Tape {
     }
 
     /// Rows of the queries times the running sum of keys by values, in one kernel that scans the positions (Katharopoulos
-    /// et al. 2020, algorithm 1): keeps queries, keys and values; backward runs the sums once more.
+    /// et al. 2020): keeps queries, keys and values; backward runs the sums once more.
     pub fn causal_product(&mut self, inputs: [Tensor; 3], shape: Shape) -> Tensor {
         let output = self.made_of(&inputs, shape.batch * shape.m * shape.n);
         self.record(Draft {
             name: "queries by running state",
-            formula: "4 n m d_h h (Katharopoulos et al. 2020, algorithm 1); backward 2.5 times, 2 of them model FLOPs",
+            formula: "4 n m d_h h (Katharopoulos et al. 2020); backward 2.5 times, 2 of them model FLOPs",
             rule: Rule::FusedAttention,
             inputs: &inputs,
             output,

@@ -14,9 +14,9 @@ pub enum Rerun {
     Nothing,
     /// Every layer from its input (Chen et al. 2016).
     Layers,
-    /// So many layers at a time, from the input of the first of them (Chen et al. 2016, section 3).
+    /// So many layers at a time, from the input of the first of them (Chen et al. 2016).
     LayersOf(u64),
-    /// The core of attention, whose results are large and cheap (Korthikanti et al. 2022, section 5).
+    /// The core of attention, whose results are large and cheap (Korthikanti et al. 2022).
     AttentionCore,
 }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::ledger::Ledger;
 
-/// Weights that share the scale of an 8-bit state (Dettmers et al. 2022, section 2.1).
+/// Weights that share the scale of an 8-bit state (Dettmers et al. 2022).
 const BLOCK: f64 = 2048.0;
 
 /// The optimizers.

@@ -46,7 +46,7 @@ pub struct Parallel {
     pub sequence: bool,
     /// Stages that share the layers.
     pub pipeline: u64,
-    /// Parts of a stage, which stand apart in the model (Narayanan et al. 2021, section 2.2).
+    /// Parts of a stage, which stand apart in the model (Narayanan et al. 2021, section 2.2.2).
     pub interleaving: u64,
     /// Devices that share the positions of every sequence.
     pub context: u64,
@@ -118,7 +118,7 @@ impl Parallel {
         warm.min(micro_batches).max(1.0)
     }
 
-    /// Idle time over the time of the work: (p - 1) / (v m) (Narayanan et al. 2021, section 2.2).
+    /// Idle time over the time of the work: (p - 1) / (v m) (Narayanan et al. 2021, section 2.2.2).
     #[must_use]
     pub fn bubble(&self, micro_batches: f64) -> f64 {
         (self.pipeline as f64 - 1.0) / (self.interleaving as f64 * micro_batches)

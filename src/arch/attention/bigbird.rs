@@ -1,6 +1,6 @@
-//! BigBird attention: blocks of b positions; the first and the last block see all and are seen by all, each other block
-//! sees itself, its two neighbours, those two and r random ones (Zaheer et al. 2020, arXiv 2007.14062, sections 2 and D),
-//! as Hugging Face's `BigBirdBlockSparseAttention` and the code of Long Range Arena (Tay et al. 2021) compute it.
+//! BigBird attention: blocks of b positions; the first and the last block see all and are seen by all, each other block sees
+//! itself, its two neighbours, those two and r random ones (Zaheer et al. 2020, arXiv 2007.14062, section 2 and appendix D), as
+//! Hugging Face's `BigBirdBlockSparseAttention` and the code of Long Range Arena (Tay et al. 2021) compute it.
 //!
 //! Products, forward, per sequence and layer, n padded to whole blocks, B = n / b of them:
 //! 4 h d_h b (2 n + 2 (4 + r) b + (B - 4) (5 + r) b), which for r = 3 is 4 h d_h b (10 n - 18 b): the first and the last

@@ -1,6 +1,6 @@
 //! Attention of Funnel-Transformer: scores of contents, of distances and of segments (Dai et al. 2020, arXiv 2006.03236,
-//! section 2.2 and appendix A.2; Hugging Face's `FunnelModel`), for m queries and n keys that differ where a group of layers
-//! pools its queries alone. Sines and cosines of distances have no gradient.
+//! Hugging Face's `FunnelModel`), for m queries and n keys that differ where a group of layers pools its queries alone.
+//! Sines and cosines of distances have no gradient.
 //!
 //! Products, forward, per sequence and layer: 2 m d^2 for queries and out, 4 n d^2 for keys and values, 2 m n d for the scores of
 //! contents and for the values each, 4 m d for those of segments, and those of distances:

@@ -1,6 +1,6 @@
-//! Attention through inducing points (Lee et al. 2019, Set Transformer, arXiv 1810.00825, equations 6 to 10): m trained
-//! points I attend to the input, H = MAB(I, X), and the input attends to them, Attn(X, H), where MAB(I, X) is
-//! norm(h + network(h)) with h = norm(I + Attn(I, X)). The network is the position-wise one of the layer, in shape.
+//! Attention through inducing points (Lee et al. 2019, Set Transformer, arXiv 1810.00825): m trained points I attend to
+//! the input, H = MAB(I, X), and the input attends to them, Attn(X, H), where MAB(I, X) is norm(h + network(h)) with
+//! h = norm(I + Attn(I, X)). The network is the position-wise one of the layer, in shape.
 //!
 //! Products, forward, per sequence and layer: 4 n m d for each of the two attentions; projections 4 n d^2 + 4 m d^2 for
 //! the points' attention, 4 m d^2 for keys and values of the input's and 4 n d^2 for its queries and output; the network

@@ -1,14 +1,14 @@
 //! What kernel attention has in common: phi(Q) (phi(K)^T V), each row over phi(q) . sum_j phi(k_j) (Katharopoulos et al.
-//! 2020, arXiv 2006.16236, equations 4 to 6). No product has a side of n x n.
+//! 2020, arXiv 2006.16236). No product has a side of n x n.
 //!
 //! Products, forward, per sequence, with m features a head: 2 n m d for phi(K)^T V, as many for phi(Q) times it, 2 n m h
 //! for the normaliser.
 //!
-//! Causal: running sums over positions take the place of sums (sections 3.2 and 3.3; Choromanski et al. 2021, section
-//! 2.5 and appendix B.1). The products are as many; a kernel that scans the sequence keeps queries, keys and values
-//! alone, and its backward pass runs the sums again in both directions (algorithm 1 of Katharopoulos et al.). Without such
-//! a kernel the state of every position lies in memory, n m d elements, and the products of keys and values are
-//! element-wise (performer-pytorch and linear-attention-transformer as they run without it).
+//! Causal: running sums over positions take the place of sums (Katharopoulos et al. 2020; Choromanski et al. 2021). The
+//! products are as many; a kernel that scans the sequence keeps queries, keys and values alone, and its backward pass runs the
+//! sums again in both directions (Katharopoulos et al. 2020). Without such a kernel the state of every position lies in memory,
+//! n m d elements, and the products of keys and values are element-wise (performer-pytorch and linear-attention-transformer as
+//! they run without it).
 
 use serde::Deserialize;
 

@@ -1,6 +1,6 @@
 //! Linear attention: the softmax is replaced by a product of feature maps, so that keys meet values first (Katharopoulos
-//! et al. 2020, arXiv 2006.16236): phi(x) = elu(x) + 1 (equation 7), each row normalised. Or, as efficient attention
-//! (Shen et al. 2018, arXiv 1812.01243, equation 4): softmax of queries over the width of a head, of keys over positions.
+//! et al. 2020, arXiv 2006.16236): phi(x) = elu(x) + 1, each row normalised. Or, as efficient attention (Shen et al.
+//! 2018, arXiv 1812.01243): softmax of queries over the width of a head, of keys over positions.
 //!
 //! Products, forward, per sequence and layer, with heads of width d_h: 4 n d d_h, and 2 n d for the normaliser. Long
 //! Range Arena's Linear Transformer is this with elu. Without dropout of weights, which never exist.

@@ -1,6 +1,6 @@
 //! Blocked local attention: the sequence is cut into blocks of w positions, and each sees itself, blocks before it and
-//! blocks after it (Liu et al. 2018, arXiv 1801.10198, section 4.2.4; Parmar et al. 2018; the local attention of Long Range
-//! Arena, Tay et al. 2021, whose released code has no neighbours).
+//! blocks after it (Liu et al. 2018, arXiv 1801.10198; Parmar et al. 2018; the local attention of Long Range Arena, Tay
+//! et al. 2021, whose released code has no neighbours).
 //!
 //! Products, forward, per sequence and layer: 2 n s w h d_h for the scores, as many for the values, where each of the n
 //! padded positions sees s = 1 + before + after blocks. Neighbours beyond the ends are computed too and masked.

@@ -1,5 +1,5 @@
 //! Longformer attention: a band of w positions, w / 2 on either side, and global tokens that see all and that all see,
-//! with projections of their own (Beltagy et al. 2020, arXiv 2004.05150, section 3.1 and appendix A).
+//! with projections of their own (Beltagy et al. 2020, arXiv 2004.05150, section 3.1).
 //!
 //! Products, forward, per sequence and layer, v = w / 2 and g global tokens, by what is computed:
 //!

@@ -1,6 +1,6 @@
 //! Luna attention (Ma et al. 2021, arXiv 2106.01540): a sequence P of fixed length l beside the input X packs it and is
-//! unpacked by it: Y_P = Attn(P, X), Y_X = Attn(X, Y_P) (equations 5 and 6), each a softmax attention with projections of
-//! its own. norm(Y_P + P) is the next layer's P (equation 9); the first is trained.
+//! unpacked by it: Y_P = Attn(P, X), Y_X = Attn(X, Y_P), each a softmax attention with projections of its own.
+//! norm(Y_P + P) is the next layer's P; the first is trained.
 //!
 //! Products, forward, per sequence and layer: 4 n l d for each of the two, 2 l d^2 for the queries of P, 2 n d^2 for the
 //! keys of X, which are its values too if tied, as in the authors' released code (fairseq-apollo), else as much again, and

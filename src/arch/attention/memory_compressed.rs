@@ -1,5 +1,5 @@
 //! Memory-compressed attention: keys and values shortened by a strided convolution (Liu et al. 2018, arXiv 1801.10198,
-//! section 4.2.3): softmax(Q C(K)^T / sqrt(d_h)) C(V), C of kernel and stride c.
+//! T-DMCA): softmax(Q C(K)^T / sqrt(d_h)) C(V), C of kernel and stride c.
 //!
 //! Products, forward, per sequence and layer, with D = h d_h and m = n / c rounded up: 2 m c D^2 for each convolution,
 //! divided by h where it stays within a head; 2 n m D for the scores, as many for the values. Still quadratic, 1 / c

@@ -1,6 +1,6 @@
-//! Nystrom attention (Xiong et al. 2021, arXiv 2102.03902, equation 14): with landmarks of queries and keys, the means of
-//! m segments (section 3.2), softmax(Q K_l^T) Z softmax(Q_l K^T) V, where Z is a pseudo-inverse of softmax(Q_l K_l^T) by
-//! iteration (equation 13), and a depthwise convolution of the values beside it.
+//! Nystrom attention (Xiong et al. 2021, arXiv 2102.03902, equation 13): with landmarks of queries and keys, the means of
+//! m segments (equation 16), softmax(Q K_l^T) Z softmax(Q_l K^T) V, where Z is a pseudo-inverse of softmax(Q_l K_l^T) by
+//! iteration (equation 14), and a depthwise convolution of the values beside it.
 //!
 //! Products, forward, per sequence and layer: 2 n m d each for the scores of queries and of keys, for the queries' part
 //! times Z (m for d_h a head: 2 n m^2 h) and for the values on either side; 2 m^2 d for the landmarks; 8 m^3 h for each
@@ -27,7 +27,7 @@ const MOST_ITERATIONS: u64 = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
-    /// The largest sum of a column times that of a row (the paper, section 3.3; nystrom-attention).
+    /// The largest sum of a column times that of a row (nystrom-attention).
     #[default]
     BothNorms,
     /// The largest sum of a column, since rows of a softmax sum to one (Hugging Face).

@@ -1,5 +1,5 @@
 //! Sparse Sinkhorn attention: positions in blocks of b, each of which sees itself and the block that a learned sorting
-//! puts beside it (Tay et al. 2020, arXiv 2002.11296, section 3).
+//! puts beside it (Tay et al. 2020, arXiv 2002.11296).
 //!
 //! A sort net turns every block into a row of logits over blocks; rounds of subtracting the log-sum-exp of rows and of
 //! columns (Sinkhorn 1964; Adams and Zemel 2011) make of them a soft permutation R, and R K and R V are the sorted blocks.

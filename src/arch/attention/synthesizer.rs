@@ -1,11 +1,11 @@
 //! Synthesizer attention: the scores come from each position alone, or are a trained pattern, instead of products of
 //! queries and keys (Tay et al. 2021, arXiv 2005.00743, section 3): softmax(B) V.
 //!
-//! - dense: row i of B is W2 relu(W1 x_i), one W2 a head (equations 1 and 2), 2 n d^2 + 2 n L d products forward for
+//! - dense: row i of B is W2 relu(W1 x_i), one W2 a head, 2 n d^2 + 2 n L d products forward for
 //!   the pattern of a layer, with L columns of W2. With `factors` a and b, two maps of a and b columns, whose products
-//!   fill a row of a b (section 3.3): 2 n (a + b) d;
-//! - random: B is a parameter of L x L a head (equation 4), no product at all, or a product of two of L x `rank`
-//!   (section 3.4): 2 h n^2 k. It is the same for every sequence, so it and its softmax are made once a step.
+//!   fill a row of a b: 2 n (a + b) d;
+//! - random: B is a parameter of L x L a head, no product at all, or a product of two of L x `rank`,
+//!   2 h n^2 k. It is the same for every sequence, so it and its softmax are made once a step.
 //!
 //! The weighted sum takes 2 n^2 d, as in softmax attention. With `dot_product`, the pattern is added to the scores of
 //! queries and keys (the paper's mixtures; Long Range Arena's released code adds without a weight).

@@ -1,14 +1,14 @@
 //! YOSO attention (Zeng et al. 2021, arXiv 2111.09714): a value counts with the probability that query and key, on the unit
-//! sphere, fall into the same bucket of a hash of t random planes: E[B] = (1 - arccos(q k) / pi)^t (equation 3), B V, each
-//! row divided by its length; and a depthwise convolution of the values beside it, if asked for.
+//! sphere, fall into the same bucket of a hash of t random planes: E[B] = (1 - arccos(q k) / pi)^t, B V, each row divided
+//! by its length; and a depthwise convolution of the values beside it, if asked for.
 //!
 //! As `expectation` (Hugging Face's default) the probabilities are computed: products, forward, per sequence and layer,
 //! 2 n^2 d each for scores and values, and backward from the probabilities, four products.
 //!
-//! As `sampling` (section 3.2, algorithm 1) m hashes are drawn: values are added up by the keys' buckets, and each query
-//! takes the sums of its own, 2 n d m additions; no product but those of the hashes, if planes are not multiplied by a fast
-//! transform. Backward for the values is alike; that for queries and keys weighs buckets by values, up to d_h times as
-//! much (section 3.3), of which the ledger counts as much as forward alone.
+//! As `sampling` m hashes are drawn: values are added up by the keys' buckets, and each query takes the sums of its own,
+//! 2 n d m additions; no product but those of the hashes, if planes are not multiplied by a fast transform. Backward for the
+//! values is alike; that for queries and keys weighs buckets by values, up to d_h times as much, of which the ledger counts
+//! as much as forward alone.
 //!
 //! Kept: queries, keys and outputs before and after they are divided by their lengths, the lengths twice; values, a mask
 //! of 4 bytes a position and head, and the n^2 probabilities or the 2 n m bucket numbers of 4 bytes a head.
@@ -129,7 +129,7 @@ impl Settings {
         let rows = x.elements / head_width;
         let (hashes, planes) = (self.hashes as f64, self.planes as f64);
         let sides = if self.fast_hash {
-            // Three rounds of signs and a transform of d_h log2(d_h) additions give d_h planes (Andoni et al. 2015, section 3).
+            // Three rounds of signs and a transform of d_h log2(d_h) additions give d_h planes (Andoni et al. 2015).
             let each = 3.0 * head_width.log2().max(1.0);
             tape.operation("fast hash", each * hashes * planes / head_width, &[x], x.elements, Keeps::Nothing)
         } else {

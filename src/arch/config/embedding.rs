@@ -50,7 +50,7 @@ pub struct Embedding {
     #[serde(default)]
     pub norm: bool,
     /// Whether a trained vector stands before the sequence as one more position, from which a classification is made
-    /// (Dosovitskiy et al. 2021, equation 1; Long Range Arena's pooling CLS).
+    /// (Dosovitskiy et al. 2021; Long Range Arena's pooling CLS).
     #[serde(default)]
     pub class_token: bool,
     /// Whether the tables are those of another model that trains with this one, and are counted there (ELECTRA's generator).
@@ -73,7 +73,7 @@ pub enum EmbeddingKind {
     Patches,
 }
 
-/// An image cut into patches, each of which a linear layer turns into a vector (Dosovitskiy et al. 2021, section 3.1).
+/// An image cut into patches, each of which a linear layer turns into a vector (Dosovitskiy et al. 2021).
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Patches {
@@ -198,13 +198,13 @@ pub enum RotaryTables {
 pub enum PositionKind {
     /// A trained table of `length` rows.
     Learned,
-    /// A trained table for each axis of a grid of positions, side by side (Kitaev et al. 2020, section 4; Ho et al. 2019).
+    /// A trained table for each axis of a grid of positions, side by side (Kitaev et al. 2020; Ho et al. 2019).
     Axial,
     /// Fixed sines and cosines (Vaswani et al. 2017, section 3.5).
     Sinusoidal,
     /// Rotations of queries and keys (Su et al. 2021).
     Rotary,
-    /// A trained bias of the scores by distance (Raffel et al. 2020, section 2.1).
+    /// A trained bias of the scores by distance (Raffel et al. 2020).
     RelativeBias,
     /// A trained vector for each distance, in every layer, whose products with queries join the scores (Shaw et al. 2018).
     RelativeKey,

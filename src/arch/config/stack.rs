@@ -103,7 +103,7 @@ pub enum NormKind {
     LayerOffset,
     /// Root mean square, its weight counted from one (Gemma).
     RmsOffset,
-    /// No norm but its weight and bias (Sun et al. 2020, section 3.3).
+    /// No norm but its weight and bias (Sun et al. 2020).
     Affine,
 }
 

@@ -1,4 +1,4 @@
-//! Gated: (act(x W1) * x W3) W2 (Shazeer 2020, equation 6). 6 d f FLOPs a position; keeps both factors of the gate.
+//! Gated: (act(x W1) * x W3) W2 (Shazeer 2020). 6 d f FLOPs a position; keeps both factors of the gate.
 
 use super::{Context, layer, linear};
 use crate::ledger::{Tape, Tensor};

@@ -1,5 +1,5 @@
 //! Mixture of experts: y = sum over the top k of g_i(x) E_i(x), g = softmax(x W_r) (Shazeer et al. 2017, equations 1 to 5;
-//! GShard, Lepikhin et al. 2021; Switch, Fedus et al. 2022, equations 1 to 3, where k = 1).
+//! GShard, Lepikhin et al. 2021; Switch, Fedus et al. 2022, where k = 1).
 //!
 //! Products, forward, per position: 2 d e for the router of e experts, and k times those of one expert. With a capacity
 //! factor c every expert works on a buffer of ceil(c n / e) positions of each sequence, full or not (Fedus et al. 2022,
@@ -43,7 +43,7 @@ pub struct Mixture {
     /// Whether the router has a bias.
     #[serde(default)]
     pub router_bias: bool,
-    /// Width of a noise that the input is multiplied by while training (Fedus et al. 2022, section 2.4).
+    /// Width of a noise that the input is multiplied by while training (Fedus et al. 2022).
     #[serde(default)]
     pub jitter: Ratio,
     /// Width of an expert that every position passes through, beside the chosen ones.
@@ -62,7 +62,7 @@ pub struct Mixture {
     #[serde(default)]
     pub auxiliary_loss: bool,
     /// Whether that loss also holds the router's logits small, by the square of their log-sum-exp (Zoph et al. 2022,
-    /// ST-MoE, equation 5).
+    /// ST-MoE).
     #[serde(default)]
     pub z_loss: bool,
 }

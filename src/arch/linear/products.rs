@@ -1,8 +1,8 @@
 //! Linear layers whose products run in 8 bits while everything else stays in the precision of the step.
 //!
-//! **int8**: SwitchBack, Wortsman et al. 2023 (arXiv 2304.13013), algorithm 1. Forward and the gradient of the input take
-//! 2 m n FLOPs a row on the accelerator's int8 units, the gradient of the weight as many in the step's precision; rounding x and W
-//! before costs 3 FLOPs an element (absolute maximum, scale, round). x is kept as it is, for the gradient of the weight.
+//! **int8**: SwitchBack, Wortsman et al. 2023 (arXiv 2304.13013). Forward and the gradient of the input take 2 m n FLOPs a row
+//! on the accelerator's int8 units, the gradient of the weight as many in the step's precision; rounding x and W before costs 3
+//! FLOPs an element (absolute maximum, scale, round). x is kept as it is, for the gradient of the weight.
 //!
 //! **fp8**: Micikevicius et al. 2022 (arXiv 2209.05433), as Transformer Engine documents it (2.x, "Low precision training"). All
 //! three products run on fp8 units. x, W and the gradient of the output are rounded before, 3 FLOPs an element, each to one copy

@@ -1,5 +1,5 @@
 //! Replaced token detection: a small generator fills masked positions, and the model tells for every position whether its
-//! token was replaced (Clark et al. 2020, ELECTRA, section 2).
+//! token was replaced (Clark et al. 2020, ELECTRA).
 //!
 //! A step is forward and backward of both, with one loss: the sum of two ledgers. The generator is the model with width,
 //! heads and feed-forward width times its size, as many layers, a masked-language-model head on the masked positions alone,
@@ -17,7 +17,7 @@ use crate::units::Ratio;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplacedTokens {
-    /// Width of the generator over that of the model, where no generator is named (ELECTRA: 1/4 to 1/2, section 3.2).
+    /// Width of the generator over that of the model, where no generator is named (ELECTRA: 1/4 to 1/2).
     #[serde(default)]
     pub generator_size: Option<Ratio>,
     /// Share of positions that are masked and filled.
