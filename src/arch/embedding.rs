@@ -126,7 +126,7 @@ pub(super) fn write(tape: &mut Tape, context: &Context<'_>, table: Option<Tensor
     if embedding.positions.wide { with_positions(tape, context, x, model.width as f64) } else { x }
 }
 
-/// The map from narrow tables to the model's width (Lan et al. 2020).
+/// The map from narrow tables to the model's width (Lan et al. 2020, section 3.1).
 fn project(tape: &mut Tape, context: &Context<'_>, x: Tensor, inputs: f64) -> Tensor {
     let outputs = context.model.width as f64;
     let weight = tape.matrix(inputs, outputs);

@@ -1,7 +1,7 @@
-//! Performer attention, FAVOR+ (Choromanski et al. 2021, arXiv 2009.14794): random features of queries and keys whose product
-//! estimates the softmax kernel without bias (section 2.3): phi(x) = exp(w x - |x|^2 / 2 - max) / sqrt(m) plus a small number,
-//! with m rows w of a fixed matrix; or relu(w x) plus a small number (generalised attention), on the random features or, as
-//! Long Range Arena runs it, on queries and keys themselves.
+//! Performer attention, FAVOR+ (Choromanski et al. 2021, arXiv 2009.14794): random features of queries and keys whose
+//! product estimates the softmax kernel without bias (section 2.3, lemma 1): phi(x) = exp(w x - |x|^2 / 2 - max) / sqrt(m)
+//! plus a small number, with m rows w of a fixed matrix; or relu(w x) plus a small number (generalised attention), on the
+//! random features or, as Long Range Arena runs it, on queries and keys themselves.
 //!
 //! Products, forward, per sequence and layer: 2 n m d for each of the two feature maps, 4 n m d for keys by values and
 //! queries by state, 2 n m h for the normaliser. The matrix has no gradient, so that a feature map has one product in

@@ -204,7 +204,7 @@ pub enum PositionKind {
     Sinusoidal,
     /// Rotations of queries and keys (Su et al. 2021).
     Rotary,
-    /// A trained bias of the scores by distance (Raffel et al. 2020).
+    /// A trained bias of the scores by distance (Raffel et al. 2020, section 2.1).
     RelativeBias,
     /// A trained vector for each distance, in every layer, whose products with queries join the scores (Shaw et al. 2018).
     RelativeKey,

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | int8 | 8 and one 32-bit scale a column | LLM.int8(), Dettmers et al. 2022, arXiv 2208.07339, section 3.1, equation 7 |
 //! | int4 | 4 and a 16-bit scale of 32 weights | Q4_0 of ggml |
-//! | nf4, fp4 | 4 and a scale of 64 weights: 32 bits, or 8 and 32 of 256 scales: 4.127 in all | QLoRA, Dettmers et al. 2023, arXiv 2305.14314 |
+//! | nf4, fp4 | 4 and a scale of 64 weights: 32 bits, or 8 and 32 of 256 scales: 4.127 in all | QLoRA, Dettmers et al. 2023, arXiv 2305.14314, section 3 |
 //!
 //! The products are as many as those of the dense layer, in the precision of the step. The copy that a product reads is
 //! made before each and not kept: backward makes it again, for the gradient of the input; the weight has none.

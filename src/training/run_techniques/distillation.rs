@@ -1,5 +1,5 @@
 //! Knowledge distillation: the probabilities of a larger, trained model are a second target (Hinton et al. 2015, arXiv
-//! 1503.02531; DistilBERT: Sanh et al. 2019, arXiv 1910.01108).
+//! 1503.02531, section 2; DistilBERT: Sanh et al. 2019, arXiv 1910.01108).
 //!
 //! Each micro-batch runs the teacher's forward pass, of its inference ledger, with nothing kept; its weights lie in memory
 //! beside the student's, and what its pass has alive at once comes on top of what the student keeps. The student's ledger

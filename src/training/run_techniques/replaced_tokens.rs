@@ -1,5 +1,5 @@
 //! Replaced token detection: a small generator fills masked positions, and the model tells for every position whether its
-//! token was replaced (Clark et al. 2020, ELECTRA).
+//! token was replaced (Clark et al. 2020, ELECTRA, section 2).
 //!
 //! A step is forward and backward of both, with one loss: the sum of two ledgers. The generator is the model with width,
 //! heads and feed-forward width times its size, as many layers, a masked-language-model head on the masked positions alone,
