@@ -5,10 +5,10 @@
 //! for the normaliser.
 //!
 //! Causal: running sums over positions take the place of sums (Katharopoulos et al. 2020; Choromanski et al. 2021,
-//! appendix B.1). The products are as many; a kernel that scans the sequence keeps queries, keys and values alone, and its backward pass runs the
-//! sums again in both directions (Katharopoulos et al. 2020). Without such a kernel the state of every position lies in memory,
-//! n m d elements, and the products of keys and values are element-wise (performer-pytorch and linear-attention-transformer as
-//! they run without it).
+//! appendix B.1). The products are as many; a kernel that scans the sequence keeps queries, keys and values alone, and its
+//! backward pass runs the sums again in both directions (Katharopoulos et al. 2020). Without such a kernel the state of every
+//! position lies in memory, n m d elements, and the products of keys and values are element-wise (performer-pytorch and
+//! linear-attention-transformer as they run without it).
 
 use serde::Deserialize;
 
