@@ -31,7 +31,7 @@ pub struct Check {
     pub bar: f64,
     /// Why they differ, where that is known.
     pub explanation: Option<String>,
-    /// Whether the bar is held, but for what is explained.
+    /// Whether the bar is held once what the explanation counts is taken off.
     pub holds: bool,
 }
 
@@ -41,6 +41,27 @@ impl Check {
     pub fn error(&self) -> f64 {
         self.predicted / self.recorded - 1.0
     }
+
+    /// Whether the error itself is within the bar, or only once what the explanation counts is taken off, or neither.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match (self.holds, self.error().abs() <= self.bar) {
+            (false, _) => Verdict::Outside,
+            (true, true) => Verdict::Within,
+            (true, false) => Verdict::Explained,
+        }
+    }
+}
+
+/// How a figure stands to its bar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its error is within the bar.
+    Within,
+    /// Its error is beyond the bar, and within it without what the explanation counts.
+    Explained,
+    /// Its error is beyond the bar.
+    Outside,
 }
 
 /// One table of recorded figures, compared.
@@ -71,8 +92,10 @@ pub struct Summary {
     pub worst: f64,
     /// The bar.
     pub bar: f64,
-    /// How many hold it.
-    pub held: usize,
+    /// How many have errors within it.
+    pub within: usize,
+    /// How many are within it only without what their explanation counts.
+    pub explained: usize,
 }
 
 impl Validation {
@@ -93,6 +116,7 @@ impl Validation {
         let mut errors: Vec<f64> = checks.iter().map(|check| check.error().abs()).collect();
         errors.sort_by(f64::total_cmp);
         let cases = errors.len();
+        let count = |verdict| checks.iter().filter(|check| check.verdict() == verdict).count();
         Summary {
             quantity,
             cases,
@@ -101,7 +125,8 @@ impl Validation {
             median: errors.get(cases / 2).copied().unwrap_or_default(),
             worst: errors.last().copied().unwrap_or_default(),
             bar: checks.iter().map(|check| check.bar).fold(0.0, f64::max),
-            held: checks.iter().filter(|check| check.holds).count(),
+            within: count(Verdict::Within),
+            explained: count(Verdict::Explained),
         }
     }
 
