@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::arch::{Batch, Model};
 use crate::document::Problem;
 use crate::hardware::Precision;
-use crate::perf::StepWork;
+use crate::perf::{Pass, StepWork};
 use crate::training::{Framework, Memory, PhaseWork, Purpose, in_precision};
 use crate::units::Bytes;
 
@@ -104,9 +104,7 @@ impl Inference {
         let ledger = model.inference_ledger(batch, cached)?;
         let positions = if self.generated > 0 { (self.sequence_length + self.generated) as f64 } else { 0.0 };
         let cache = model.cache_elements().unwrap_or_default() * positions * self.batch as f64 * element_bytes;
-        let mut work = StepWork::new(ledger.forward_kernels(), 1.0);
-        // The host launches a layer's forward pass alone: a third of what it launches in training.
-        work.layer_runs = model.layers() as f64 / 3.0;
+        let work = StepWork::new(vec![Pass::new(ledger.forward_kernels(), model.layers() as f64)], 1.0);
         Ok(PhaseWork {
             purpose: Purpose::Inference,
             companions: Memory::default(),

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod arch;
+pub mod calibrate;
 pub mod cli;
 pub mod document;
 pub mod estimate;

@@ -187,6 +187,7 @@ fn folder_of(kind: Kind) -> &'static str {
         Kind::Model => "models",
         Kind::Accelerator => "hardware_profiles/accelerators",
         Kind::Node => "hardware_profiles/nodes",
+        Kind::Stack => "hardware_profiles/stacks",
         Kind::Scenario => "scenarios",
     }
 }
@@ -196,6 +197,7 @@ fn embedded_files(kind: Kind) -> Vec<(String, &'static str)> {
         Kind::Model => (Some(&MODELS), "models/"),
         Kind::Accelerator => (HARDWARE.get_dir("accelerators"), "hardware_profiles/"),
         Kind::Node => (HARDWARE.get_dir("nodes"), "hardware_profiles/"),
+        Kind::Stack => (HARDWARE.get_dir("stacks"), "hardware_profiles/"),
         Kind::Scenario => (Some(&SCENARIOS), "scenarios/"),
     };
     directory

@@ -22,6 +22,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("impact", 4),
     ("training", 5),
     ("inference", 6),
+    ("calibrate", 6),
     ("scenario", 7),
     ("estimate", 8),
     ("validate", 8),

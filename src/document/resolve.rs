@@ -15,6 +15,8 @@ pub enum Kind {
     Accelerator,
     /// What stands around accelerators, in `hardware_profiles/nodes/`.
     Node,
+    /// A software stack, in `hardware_profiles/stacks/`.
+    Stack,
     /// A scenario, in `scenarios/`.
     Scenario,
 }
@@ -27,6 +29,7 @@ impl Kind {
             Self::Model => "model",
             Self::Accelerator => "accelerator",
             Self::Node => "node",
+            Self::Stack => "software stack",
             Self::Scenario => "scenario",
         }
     }

@@ -2,9 +2,10 @@
 
 use super::inputs::{Handle, Inputs};
 use super::results::{Metric, Outcome};
-use crate::hardware::{Accelerator, Precision};
+use crate::calibrate::speeds;
+use crate::hardware::{Parameter, Precision};
 use crate::impact;
-use crate::perf::{PowerRates, Rates, Speeds, StepWork, step_energy, step_time};
+use crate::perf::{Achieved, Peaks, PowerRates, Rates, Speeds, StepWork, step_energy, step_time};
 use crate::scenario::{Case, Known};
 use crate::source::Class;
 use crate::training::{Framework, Offload};
@@ -63,19 +64,10 @@ struct TimeModel {
     phases: Vec<(StepWork, f64)>,
     peak: Handle,
     bandwidth: Handle,
-    matmul_efficiency: Handle,
-    memory_efficiency: Handle,
-    gather_efficiency: Handle,
-    saturation: Handle,
-    launch: Handle,
-    host_floor: Option<Handle>,
-    step_overhead: Option<Handle>,
     link: Option<Handle>,
     network: Option<Handle>,
-    collective_efficiency: Handle,
-    half_message: Handle,
-    hop: Option<Handle>,
-    overlap: Handle,
+    /// The parameters, in the order of [`Parameter::ALL`]; none where one has no part.
+    parameters: [Option<Handle>; Parameter::ALL.len()],
     per_node: f64,
     power: Option<PowerHandles>,
     speeds: Speeds,
@@ -391,9 +383,6 @@ impl TimeModel {
         let node_network = case.node.as_ref().and_then(|node| node.network.as_ref()).filter(|_| crosses);
         let link =
             device.link.as_ref().and_then(|link| link.bandwidth_one_way.as_ref().map(|b| case.device_value(b, link.source.as_deref())));
-        let efficiency = parameters.matmul_efficiency(device, precision);
-        let efficiency_name =
-            if precision == Precision::Fp32 { "device: efficiency of fp32 products" } else { "device: efficiency of products" };
         let power = device.power.as_ref().map(|power| PowerHandles {
             limit: inputs.add("device: power limit", "W", &case.device_value(&power.limit, power.source.as_deref())),
             idle: match &power.idle {
@@ -404,10 +393,16 @@ impl TimeModel {
             compute_bound: inputs.add("device: power of products", "", &case.parameter(&parameters.power.compute_bound)),
             memory_bound: inputs.add("device: power of memory traffic", "", &case.parameter(&parameters.power.memory_bound)),
         });
-        let host_floor = (framework == Framework::Eager)
-            .then(|| inputs.add("device: host floor of a layer", "s", &case.parameter(&parameters.host.floor_per_layer)));
-        let step_overhead = parameters.host.overhead_per_step.as_ref();
-        let step_overhead = step_overhead.map(|overhead| inputs.add("host: overhead of a step", "s", &case.parameter(overhead)));
+        let mut add = |parameter: Parameter| {
+            let hosted = matches!(parameter, Parameter::HostFloor | Parameter::HostExchange);
+            if hosted && framework == Framework::Graph {
+                return None;
+            }
+            let value = parameters.of(parameter, device, precision)?;
+            let (name, unit) = label(parameter, precision);
+            Some(inputs.add(name, unit, &case.parameter(&value)))
+        };
+        let handles = Parameter::ALL.map(&mut add);
         Some(Self {
             phases: case.phases.iter().map(|phase| (phase.work.clone(), phase.steps)).collect(),
             peak: inputs.add("device: peak", "FLOP/s", &case.device_value(peak, device.peak.source.as_deref())),
@@ -416,21 +411,10 @@ impl TimeModel {
                 "B/s",
                 &case.device_value(&device.memory.bandwidth, device.memory.source.as_deref()),
             ),
-            matmul_efficiency: inputs.add(efficiency_name, "", &case.parameter(&efficiency)),
-            memory_efficiency: inputs.add("device: efficiency of memory", "", &case.parameter(&parameters.memory.efficiency)),
-            gather_efficiency: inputs.add("device: efficiency of gathers", "", &case.parameter(&parameters.memory.gather_efficiency)),
-            saturation: inputs.add("device: saturation time of a product", "s", &case.parameter(&parameters.matmul.saturation_time)),
-            launch: inputs.add("device: launch", "s", &case.parameter(&parameters.launch.overhead)),
-            host_floor,
-            step_overhead,
             link: link.as_ref().map(|link| inputs.add("device: link", "B/s", link)),
             network: node_network
                 .map(|network| inputs.add("node: network", "B/s", &case.node_value(&network.bandwidth_one_way, network.source.as_deref()))),
-            collective_efficiency: inputs.add("network: efficiency", "", &case.parameter(&parameters.collective.efficiency)),
-            half_message: inputs.add("network: half-bandwidth message", "B", &case.parameter(&parameters.collective.half_message)),
-            // Inside a node the half-bandwidth message holds the latency already.
-            hop: crosses.then(|| inputs.add("network: hop", "s", &case.parameter(&parameters.collective.latency))),
-            overlap: inputs.add("network: overlap with backward", "", &case.parameter(&parameters.collective.overlap)),
+            parameters: handles,
             per_node: per_node as f64,
             power,
             speeds: speeds(device, precision),
@@ -438,23 +422,15 @@ impl TimeModel {
     }
 
     fn rates(&self, row: &[f64]) -> Rates {
-        let narrowest = [self.link, self.network].into_iter().flatten().map(|handle| handle.of(row)).fold(f64::INFINITY, f64::min);
-        Rates {
-            matmul: self.peak.of(row) * self.matmul_efficiency.of(row),
-            saturation: self.saturation.of(row),
-            bandwidth: self.bandwidth.of(row) * self.memory_efficiency.of(row),
-            gather_bandwidth: self.bandwidth.of(row) * self.gather_efficiency.of(row),
-            launch: self.launch.of(row),
-            host_floor: self.host_floor.map_or(0.0, |floor| floor.of(row)),
-            step_overhead: self.step_overhead.map_or(0.0, |overhead| overhead.of(row)),
-            link: narrowest * self.collective_efficiency.of(row),
-            inner_link: self.link.map_or(narrowest, |link| link.of(row)) * self.collective_efficiency.of(row),
-            half_message: if narrowest.is_finite() { self.half_message.of(row) } else { 0.0 },
-            hop: self.hop.map_or(0.0, |hop| hop.of(row)),
-            overlap: self.overlap.of(row),
+        let peaks = Peaks {
+            matmul: self.peak.of(row),
+            bandwidth: self.bandwidth.of(row),
+            link: self.link.map(|link| link.of(row)),
+            network: self.network.map(|network| network.of(row)),
             node: self.per_node,
             speeds: self.speeds,
-        }
+        };
+        Rates::new(&peaks, &Achieved::new(|parameter| self.parameters[parameter as usize].map_or(0.0, |handle| handle.of(row))))
     }
 
     fn evaluate(&self, row: &[f64], accelerators: f64) -> Modelled {
@@ -485,23 +461,32 @@ impl TimeModel {
     }
 }
 
+/// The name and the unit of a parameter in outputs.
+fn label(parameter: Parameter, precision: Precision) -> (&'static str, &'static str) {
+    match parameter {
+        Parameter::Matmul if precision == Precision::Fp32 => ("device: efficiency of fp32 products", ""),
+        Parameter::Matmul => ("device: efficiency of products", ""),
+        Parameter::Mixing => ("device: share that products of activations reach", ""),
+        Parameter::Unaligned => ("device: share that unaligned products reach", ""),
+        Parameter::Saturation => ("device: saturation time of a product", "s"),
+        Parameter::Memory => ("device: efficiency of memory", ""),
+        Parameter::Gather => ("device: efficiency of gathers", ""),
+        Parameter::Launch => ("device: launch", "s"),
+        Parameter::HostFloor => ("host: floor of a pass through a layer", "s"),
+        Parameter::HostExchange => ("host: launch of an exchange", "s"),
+        Parameter::StepOverhead => ("host: overhead of a step", "s"),
+        Parameter::Link => ("link: efficiency", ""),
+        Parameter::Network => ("network: efficiency", ""),
+        Parameter::Sharing => ("network: exponent of sharing", ""),
+        Parameter::HalfMessage => ("link: half-bandwidth message", "B"),
+        Parameter::Latency => ("link: latency of an exchange", "s"),
+        Parameter::Overlap => ("link: overlap with backward", ""),
+    }
+}
+
 /// The rates of a case at central values, if it has a time model.
 pub(super) fn rates_of(case: &Case) -> Option<Rates> {
     let mut inputs = Inputs::default();
     let model = TimeModel::new(case, &mut inputs)?;
     Some(model.central_rates(&inputs.centre()))
-}
-
-/// What the device runs faster than dense products of the step's precision, by the peaks that its profile states.
-pub(super) fn speeds(device: &Accelerator, precision: Precision) -> Speeds {
-    let precision = precision.dense();
-    let Some(peak) = device.peak.at(precision).map(|peak| peak.centre().value()) else { return Speeds::default() };
-    let sparsity = device.sparsity.as_ref();
-    let pattern = sparsity.and_then(|sparsity| Some((sparsity.pattern?, sparsity.peak.as_ref()?.at(precision)?.centre().value() / peak)));
-    Speeds {
-        pattern,
-        unstructured: sparsity.is_some_and(|sparsity| sparsity.unstructured),
-        int8: device.peak.int8.as_ref().map(|rate| rate.centre().value() / peak),
-        fp8: device.peak.fp8.as_ref().map(|rate| rate.centre().value() / peak),
-    }
 }

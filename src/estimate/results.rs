@@ -1,7 +1,8 @@
 //! Results of a scenario as plain values.
 
-use super::compile::{rates_of, speeds};
+use super::compile::rates_of;
 use super::inputs::InputValue;
+use crate::calibrate::speeds;
 use crate::ledger::{Ledger, Unit, Work};
 use crate::numeric::Interval;
 use crate::perf::{Collective, Rates, StepTime, step_time};
@@ -494,7 +495,7 @@ impl PhaseResult {
             mixing_share: share(Work::Mixing),
             gather_share: share(Work::Gather),
             elementwise_share: share(Work::Elementwise),
-            collectives: phase.work.collectives.iter().map(|collective| (*collective, collective.exposed(rates))).collect(),
+            collectives: phase.work.collectives().iter().map(|collective| (*collective, collective.exposed(rates))).collect(),
             flops: phase.work.flops().value(),
             bytes: phase.work.bytes().value(),
         }

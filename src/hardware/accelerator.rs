@@ -83,6 +83,9 @@ pub struct Accelerator {
     /// Other names, in lower case.
     #[serde(default)]
     pub aliases: Vec<String>,
+    /// The node that it is mostly built into, for what a table of runs does not say.
+    #[serde(default)]
+    pub node: Option<String>,
     /// Traps of this card.
     #[serde(default)]
     pub notes: Option<String>,

@@ -245,9 +245,12 @@ impl Performance {
         let shares = [
             ("matmul.efficiency", &self.matmul.efficiency, 0.001),
             ("matmul.efficiency_fp32", &self.matmul.efficiency_fp32, 0.001),
+            ("matmul.mixing", &self.matmul.mixing, 0.001),
+            ("matmul.unaligned", &self.matmul.unaligned, 0.001),
             ("memory.efficiency", &self.memory.efficiency, 0.001),
             ("memory.gather_efficiency", &self.memory.gather_efficiency, 0.001),
             ("collective.efficiency", &self.collective.efficiency, 0.01),
+            ("collective.network_efficiency", &self.collective.network_efficiency, 0.001),
             ("collective.overlap", &self.collective.overlap, 0.0),
             ("power.compute_bound", &self.power.compute_bound, 0.0),
             ("power.memory_bound", &self.power.memory_bound, 0.0),
@@ -260,12 +263,14 @@ impl Performance {
         for (key, time, high) in [
             ("matmul.saturation_time", Some(&self.matmul.saturation_time), 0.1),
             ("launch.overhead", Some(&self.launch.overhead), 0.1),
-            ("host.floor_per_layer", Some(&self.host.floor_per_layer), 0.1),
+            ("host.floor_per_pass", Some(&self.host.floor_per_pass), 0.1),
+            ("host.exchange", Some(&self.host.exchange), 0.1),
             ("host.overhead_per_step", self.host.overhead_per_step.as_ref(), 3600.0),
             ("collective.latency", Some(&self.collective.latency), 0.1),
         ] {
             check.value(key, time, None, 0.0, high);
         }
+        check.value("collective.network_sharing", Some(&self.collective.network_sharing), None, 0.0, 3.0);
         check.value("collective.half_message", Some(&self.collective.half_message), None, 0.0, 1e10);
         check.value("memory_overhead.context", Some(&self.memory_overhead.context), None, 0.0, 1e10);
         check.finish()

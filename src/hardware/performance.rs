@@ -11,6 +11,65 @@ use crate::numeric::{Distribution, Estimate};
 use crate::source::{Class, Source};
 use crate::units::{Bytes, Ratio, Seconds};
 
+/// A parameter of the time model. Shares are of a peak; times are in s, messages in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Parameter {
+    /// Share of the peak that large products with trained matrices reach.
+    Matmul,
+    /// Share of that rate that products of two activations reach.
+    Mixing,
+    /// Share of either that products reach whose sizes do not fit the units.
+    Unaligned,
+    /// Time that a product takes beyond its FLOPs at the full rate.
+    Saturation,
+    /// Share of the memory bandwidth that element-wise kernels reach.
+    Memory,
+    /// The same of kernels that gather rows or sort them.
+    Gather,
+    /// Time of a launch.
+    Launch,
+    /// Least time of a pass through a layer in an eager framework.
+    HostFloor,
+    /// What an exchange inside a pass adds to that.
+    HostExchange,
+    /// Time of a step that no kernel explains.
+    StepOverhead,
+    /// Share of the links inside a node that rings reach at large messages.
+    Link,
+    /// Share of a node's network that rings reach.
+    Network,
+    /// Exponent by which that falls with the share of a node's accelerators in the ring.
+    Sharing,
+    /// Message that reaches half of the bandwidth.
+    HalfMessage,
+    /// Time of an exchange beyond its message.
+    Latency,
+    /// Share of an exchange that hides behind other work.
+    Overlap,
+}
+
+impl Parameter {
+    /// Every parameter.
+    pub const ALL: [Self; 16] = [
+        Self::Matmul,
+        Self::Mixing,
+        Self::Unaligned,
+        Self::Saturation,
+        Self::Memory,
+        Self::Gather,
+        Self::Launch,
+        Self::HostFloor,
+        Self::HostExchange,
+        Self::StepOverhead,
+        Self::Link,
+        Self::Network,
+        Self::Sharing,
+        Self::HalfMessage,
+        Self::Latency,
+        Self::Overlap,
+    ];
+}
+
 /// Parameters of the time and power model.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +107,10 @@ pub struct Matmul {
     pub efficiency: Estimate<Ratio>,
     /// The same on vector units.
     pub efficiency_fp32: Estimate<Ratio>,
+    /// Share of the rate of linear layers that products of two activations reach.
+    pub mixing: Estimate<Ratio>,
+    /// Share of either that products on tensor units reach whose sizes are no multiples of 16 bytes.
+    pub unaligned: Estimate<Ratio>,
     /// Time that a product takes beyond its FLOPs at the full rate.
     pub saturation_time: Estimate<Seconds>,
 }
@@ -74,22 +137,29 @@ pub struct Launch {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Host {
-    /// Least time of a layer, forward and backward, of one micro-batch in an eager framework.
-    pub floor_per_layer: Estimate<Seconds>,
+    /// Least time of a pass of one micro-batch through a layer in an eager framework.
+    pub floor_per_pass: Estimate<Seconds>,
+    /// What an exchange inside a pass adds to that.
+    pub exchange: Estimate<Seconds>,
     /// Time of a step that no kernel explains: input, dispatch, the framework's own work. None where not known.
     #[serde(default)]
     pub overhead_per_step: Option<Estimate<Seconds>>,
 }
 
-/// Collectives: bandwidth = link x efficiency x S / (S + half_message), S the bytes.
+/// Collectives: bandwidth = link x efficiency x S / (S + half_message), S the bytes; through nodes, network x network_efficiency x
+/// (share of a node's accelerators in the ring) ^ network_sharing in place of link x efficiency.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Collective {
     /// Share of the link that large messages reach.
     pub efficiency: Estimate<Ratio>,
+    /// Share of a node's network that large messages reach.
+    pub network_efficiency: Estimate<Ratio>,
+    /// Exponent of the share of a node's accelerators that take part.
+    pub network_sharing: Estimate<Ratio>,
     /// Message that reaches half of it.
     pub half_message: Estimate<Bytes>,
-    /// Time of a hop between nodes.
+    /// Time of an exchange beyond its message.
     pub latency: Estimate<Seconds>,
     /// Share of the gradient exchange that hides behind the backward pass.
     pub overlap: Estimate<Ratio>,
@@ -128,6 +198,31 @@ impl Performance {
             Some(finding) => Err(finding.problem.at(node)),
             None => Ok(parameters),
         }
+    }
+
+    /// What is believed of a parameter, in base units; nothing of one that has no value here.
+    #[must_use]
+    pub fn of(&self, parameter: Parameter, device: &Accelerator, precision: Precision) -> Option<Estimate<Ratio>> {
+        let (matmul, collective) = (&self.matmul, &self.collective);
+        Some(match parameter {
+            Parameter::Matmul => self.matmul_efficiency(device, precision),
+            Parameter::Mixing => matmul.mixing.clone(),
+            Parameter::Unaligned if precision == Precision::Fp32 => Estimate::fixed(Ratio::new(1.0)),
+            Parameter::Unaligned => matmul.unaligned.clone(),
+            Parameter::Saturation => matmul.saturation_time.in_base_units(),
+            Parameter::Memory => self.memory.efficiency.clone(),
+            Parameter::Gather => self.memory.gather_efficiency.clone(),
+            Parameter::Launch => self.launch.overhead.in_base_units(),
+            Parameter::HostFloor => self.host.floor_per_pass.in_base_units(),
+            Parameter::HostExchange => self.host.exchange.in_base_units(),
+            Parameter::StepOverhead => self.host.overhead_per_step.as_ref()?.in_base_units(),
+            Parameter::Link => collective.efficiency.clone(),
+            Parameter::Network => collective.network_efficiency.clone(),
+            Parameter::Sharing => collective.network_sharing.clone(),
+            Parameter::HalfMessage => collective.half_message.in_base_units(),
+            Parameter::Latency => collective.latency.in_base_units(),
+            Parameter::Overlap => collective.overlap.clone(),
+        })
     }
 
     /// The class of a parameter.

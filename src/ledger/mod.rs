@@ -34,6 +34,19 @@ pub struct Ledger {
     tensors: Vec<TensorRecord>,
 }
 
+/// The kernels of a step by its passes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Passes {
+    /// Before and after the layers, both ways.
+    pub outside: Vec<Kernel>,
+    /// Forward through the layers.
+    pub forward: Vec<Kernel>,
+    /// Layers run again.
+    pub again: Vec<Kernel>,
+    /// Backward through the layers.
+    pub backward: Vec<Kernel>,
+}
+
 impl Ledger {
     /// The operations in the order they run; an op in a repeated layer stands once, with its count in `times`.
     #[must_use]
@@ -180,7 +193,23 @@ impl Ledger {
 
     /// The kernels of forward and backward, for a time model; those that run again twice.
     pub fn kernels(&self, rerun: Rerun) -> impl Iterator<Item = Kernel> + '_ {
-        self.ops.iter().flat_map(move |op| op.kernels(rerun.runs(op)))
+        let again = self.ops.iter().filter(move |op| rerun.runs(op)).map(Op::forward_kernel);
+        self.forward_kernels().chain(again).chain(self.ops.iter().flat_map(Op::later_kernels))
+    }
+
+    /// The same by the passes of a step. What only the core of attention runs again belongs to the backward pass.
+    #[must_use]
+    pub fn passes(&self, rerun: Rerun) -> Passes {
+        let of = |layer: bool| self.ops.iter().filter(move |op| op.layer == layer);
+        let again = || of(true).filter(|op| rerun.runs(op)).map(Op::forward_kernel);
+        let whole = matches!(rerun, Rerun::Layers | Rerun::LayersOf(_));
+        let later = of(true).flat_map(Op::later_kernels);
+        Passes {
+            outside: of(false).map(Op::forward_kernel).chain(of(false).flat_map(Op::later_kernels)).collect(),
+            forward: of(true).map(Op::forward_kernel).collect(),
+            again: if whole { again().collect() } else { Vec::new() },
+            backward: if whole { later.collect() } else { again().chain(later).collect() },
+        }
     }
 
     /// What runs again because of checkpointing.

@@ -305,13 +305,22 @@ impl Op {
             elementwise_flops: one.elementwise_flops,
             bytes: one.bytes(),
             unit,
+            aligned: self.is_aligned(),
         }
     }
 
-    /// The forward kernel and the backward kernels, alike ones as one row.
-    pub(super) fn kernels(&self, again: bool) -> impl Iterator<Item = Kernel> {
-        let forward = if again || self.reversible { 2.0 * self.times } else { self.times };
-        std::iter::once(self.kernel(self.forward, forward, self.units.forward)).chain(self.backward_kernels().into_iter().flatten())
+    /// Whether every size of its product is a multiple of 16 bytes (NVIDIA, Matrix Multiplication Background User's Guide,
+    /// section on tensor core requirements).
+    fn is_aligned(&self) -> bool {
+        let Some((shape, input)) = self.shape.zip(self.inputs.first()) else { return true };
+        let bytes = if input.elements > 0.0 { input.bytes / input.elements } else { 1.0 };
+        [shape.m, shape.n, shape.k].into_iter().all(|size| (size * bytes) % 16.0 == 0.0)
+    }
+
+    /// The backward kernels, after the forward kernel of an operation in a reversible layer.
+    pub(super) fn later_kernels(&self) -> impl Iterator<Item = Kernel> {
+        let again = self.reversible.then(|| self.forward_kernel());
+        again.into_iter().chain(self.backward_kernels().into_iter().flatten())
     }
 
     /// The kernels of both gradients of a product that differ in what they can run on, or all backward kernels as one row.
@@ -362,6 +371,8 @@ pub struct Kernel {
     pub bytes: f64,
     /// What its products can run on.
     pub unit: Unit,
+    /// Whether every size of its product is a whole number of the 16 bytes that units with tensors read at once.
+    pub aligned: bool,
 }
 
 /// A parameter as the ledger remembers it.

@@ -7,7 +7,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::distribution::Distribution;
 use crate::source::Class;
-use crate::units::Quantity;
+use crate::units::{Quantity, Ratio};
 
 /// A quantity with its uncertainty and, where one is named, its source.
 ///
@@ -43,6 +43,12 @@ impl<Q: Quantity> Estimate<Q> {
     #[must_use]
     pub fn with(self, distribution: Distribution) -> Self {
         Self { distribution, ..self }
+    }
+
+    /// The same as a plain number of the base unit.
+    #[must_use]
+    pub fn in_base_units(&self) -> Estimate<Ratio> {
+        Estimate { distribution: self.distribution, source: self.source.clone(), class: self.class, quantity: PhantomData }
     }
 
     /// The central value.

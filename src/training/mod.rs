@@ -21,7 +21,7 @@ use crate::document::Problem;
 use crate::hardware::Precision;
 use crate::ledger::Ledger;
 use crate::perf::StepWork;
-use crate::units::{Bytes, Ratio};
+use crate::units::Ratio;
 
 /// How a model is trained.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -308,12 +308,7 @@ impl Training {
         let devices = procedure.stages().map(|stage| ledger.on_device(&parallel.division(stage)));
         let most = |a: &Ledger, b: &Ledger| a.forward().matmul_flops.total_cmp(&b.forward().matmul_flops);
         let device = devices.max_by(most).unwrap_or_default();
-        let mut work = StepWork::new(device.kernels(procedure.rerun), accumulation);
-        let replicas = parallel.replicas(accelerators);
-        work.optimizer = Bytes::new(procedure.optimizer_bytes(&device, &memory, replicas));
-        work.collectives = parallel.collectives(&device, &procedure.setting(model, &device, batch, accelerators, accumulation));
-        work.bubble = parallel.bubble(accumulation);
-        work.layer_runs = accumulation * model.layers() as f64 / parallel.pipeline as f64;
+        let work = procedure.work(model, &ledger, batch, accelerators, accumulation);
         Ok(PhaseWork {
             purpose: Purpose::Training,
             companions: Memory::default(),

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::arch::Model;
 use crate::document::Problem;
 use crate::ledger::{Division, Ledger, Rerun};
-use crate::perf::{Collective, CollectiveKind};
+use crate::perf::{Collective, CollectiveKind, When};
 
 /// What is held by the host instead of the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
@@ -206,50 +206,57 @@ impl Parallel {
         Ok(())
     }
 
-    /// What a device sends in a step of `micro_batches`: every collective with its message, its number and its devices.
-    /// `device` is the ledger of its stage, `gradients` and `parameters` the bytes that its data-parallel replicas share.
+    /// What a device sends in a step: every collective with its message, its number and its devices. `device` is the ledger of
+    /// its stage.
     #[must_use]
     pub fn collectives(&self, device: &Ledger, setting: &Setting) -> Vec<Collective> {
         let (tensor, context, pipeline) = (self.tensor as f64, self.context as f64, self.pipeline as f64);
         let replicas = self.replicas(setting.accelerators);
         let runs = setting.micro_batches;
         let mut out = Vec::new();
-        let mut add = |name, kind, message: f64, times: f64, devices: f64, reach: f64, hidden| {
+        use CollectiveKind::{AllGather, AllReduce, AllToAll, ReduceScatter, SendReceive};
+        let mut send = |name, kind, when, message: f64, times: f64, devices: f64, reach: f64| {
             if devices > 1.0 && message > 0.0 && times > 0.0 {
-                out.push(Collective { name, kind, message, times, devices, reach, hidden });
+                // Keys, values, gradients and weights are sent while layers are at work.
+                let hidden = when == When::Between && !matches!(name, "pipeline" | "expert parallelism");
+                out.push(Collective { name, kind, when, message, times, devices, reach, hidden });
             }
         };
-        use CollectiveKind::{AllGather, AllReduce, AllToAll, ReduceScatter, SendReceive};
         // Forward sums the parts of every such product; backward sums the gradients of what went in (Shoeybi et al. 2019).
         let exchanges = device.exchanges();
-        let again = if matches!(setting.rerun, Rerun::Layers | Rerun::LayersOf(_)) { exchanges.partial_sums_in_layers } else { 0.0 };
-        let sums = (2.0 * exchanges.partial_sums + again) * runs;
-        if self.sequence {
-            let whole = exchanges.partial_sum * tensor;
-            add("tensor parallelism: gather", AllGather, whole, sums, tensor, tensor, false);
-            add("tensor parallelism: scatter", ReduceScatter, whole, sums, tensor, tensor, false);
-        } else {
-            add("tensor parallelism", AllReduce, exchanges.partial_sum, sums, tensor, tensor, false);
+        let layers = exchanges.partial_sums_in_layers;
+        let again = if matches!(setting.rerun, Rerun::Layers | Rerun::LayersOf(_)) { layers } else { 0.0 };
+        let outside = 2.0 * (exchanges.partial_sums - layers);
+        for (when, sums) in [(When::Outside, outside), (When::Forward, layers), (When::Again, again), (When::Backward, layers)] {
+            if self.sequence {
+                let whole = exchanges.partial_sum * tensor;
+                send("tensor parallelism: gather", AllGather, when, whole, sums, tensor, tensor);
+                send("tensor parallelism: scatter", ReduceScatter, when, whole, sums, tensor, tensor);
+            } else {
+                send("tensor parallelism", AllReduce, when, exchanges.partial_sum, sums, tensor, tensor);
+            }
         }
         // Keys and values go round once forward; backward they go round again with their gradients (Liu et al. 2023).
         let ring = 3.0 * setting.key_value_bytes / context * (context - 1.0) / tensor / pipeline;
-        add("context parallelism", SendReceive, ring, runs, context, tensor * context, true);
-        let boundary = device.stream_bytes();
-        let (last, reach) = (self.interleaving as f64, setting.accelerators as f64);
-        add("pipeline", SendReceive, boundary, 2.0 * last * runs, pipeline, reach, false);
-        let exchanged = setting.expert_bytes;
-        add("expert parallelism", AllToAll, exchanged, runs, self.expert as f64, tensor * context * self.expert as f64, false);
+        let mut send = |name, kind, message, times, devices, reach| send(name, kind, When::Between, message, times, devices, reach);
+        send("context parallelism", SendReceive, ring, runs, context, tensor * context);
+        // Each of the tensor-parallel devices sends its share (Narayanan et al. 2021, section 4.1), over every boundary of a
+        // micro-batch's parts, and while the pipeline fills and empties.
+        let boundary = device.stream_bytes() / if self.sequence { 1.0 } else { tensor };
+        let hops = 2.0 * (self.interleaving as f64 * runs + pipeline - 1.0);
+        send("pipeline", SendReceive, boundary, hops, pipeline, setting.accelerators as f64);
+        send("expert parallelism", AllToAll, setting.expert_bytes, runs, self.expert as f64, tensor * context * self.expert as f64);
         let reach = tensor * replicas;
         match self.zero {
-            0 => add("gradients", AllReduce, setting.gradients, 1.0, replicas, reach, true),
+            0 => send("gradients", AllReduce, setting.gradients, 1.0, replicas, reach),
             1 | 2 => {
                 let scatters = if self.zero == 2 { runs } else { 1.0 };
-                add("ZeRO: gradients", ReduceScatter, setting.gradients, scatters, replicas, reach, true);
-                add("ZeRO: weights", AllGather, setting.parameters, 1.0, replicas, reach, true);
+                send("ZeRO: gradients", ReduceScatter, setting.gradients, scatters, replicas, reach);
+                send("ZeRO: weights", AllGather, setting.parameters, 1.0, replicas, reach);
             }
             _ => {
-                add("ZeRO: gradients", ReduceScatter, setting.gradients, runs, replicas, reach, true);
-                add("ZeRO: weights", AllGather, setting.parameters, 2.0 * runs, replicas, reach, true);
+                send("ZeRO: gradients", ReduceScatter, setting.gradients, runs, replicas, reach);
+                send("ZeRO: weights", AllGather, setting.parameters, 2.0 * runs, replicas, reach);
             }
         }
         out

@@ -4,7 +4,8 @@ use super::parallel::Setting;
 use super::{Memory, Procedure};
 use crate::arch::{Batch, Model};
 use crate::ledger::{Kept, Ledger};
-use crate::perf::Collective;
+use crate::perf::{Collective, Pass, Stage, StepWork, When, in_step};
+use crate::units::Bytes;
 
 /// What a step holds, computes and exchanges on one device.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +48,7 @@ impl Procedure {
         let in_flight = parallel.in_flight(stage, micro_batches);
         let kept = device.held_by_kind(self.rerun).into_iter().map(|(kind, bytes)| (kind, bytes * in_flight)).collect();
         let collectives = parallel.collectives(&device, &self.setting(model, &device, batch, accelerators, micro_batches));
+        let collectives = in_step(collectives.iter(), micro_batches);
         Step {
             procedure: *self,
             accelerators,
@@ -59,6 +61,41 @@ impl Procedure {
             optimizer_bytes: self.optimizer_bytes(&device, &memory, replicas),
             device,
         }
+    }
+
+    /// The work of a step of `micro_batches` micro-batches on the devices of each kind of stage: the first, which has the
+    /// embedding, the last, which has the head, and those between. `optimizer` is the bytes that the busiest optimizer moves.
+    #[must_use]
+    pub fn work(&self, model: &Model, whole: &Ledger, batch: Batch, accelerators: u64, micro_batches: f64) -> StepWork {
+        let parallel = &self.parallel;
+        let layers = model.layers() as f64 / parallel.pipeline as f64;
+        let mut work = StepWork { micro_batches, interleaving: parallel.interleaving as f64, ..StepWork::default() };
+        let last = parallel.pipeline - 1;
+        let kinds = [(0, 1), (1, last.saturating_sub(1)), (last, u64::from(last > 0))];
+        for (stage, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {
+            let device = whole.on_device(&parallel.division(stage));
+            let memory = Memory::of(&device, self, parallel.in_flight(stage, micro_batches), parallel.replicas(accelerators));
+            let messages = parallel.collectives(&device, &self.setting(model, &device, batch, accelerators, micro_batches));
+            let kernels = device.passes(self.rerun);
+            let passes = [
+                (When::Outside, kernels.outside, 1.0),
+                (When::Forward, kernels.forward, layers),
+                (When::Again, kernels.again, layers),
+                (When::Backward, kernels.backward, layers),
+            ];
+            let passes = passes.into_iter().filter(|(_, kernels, _)| !kernels.is_empty()).map(|(when, kernels, layers)| {
+                let mut pass = Pass::new(kernels, layers);
+                pass.exchanges = messages.iter().filter(|message| message.when == when).copied().collect();
+                pass
+            });
+            work.stages.push(Stage { count: count as f64, passes: passes.collect() });
+            let bytes = self.optimizer_bytes(&device, &memory, parallel.replicas(accelerators));
+            if bytes >= work.optimizer.value() {
+                work.optimizer = Bytes::new(bytes);
+                work.between = messages.into_iter().filter(|message| message.when == When::Between).collect();
+            }
+        }
+        work
     }
 
     /// Share of the weights that a device updates.

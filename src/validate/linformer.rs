@@ -13,7 +13,7 @@ use crate::arch::{Batch, Model};
 use crate::document::{Diagnostic, Kind, Library, Node, Origin, Resolver, overlay};
 use crate::hardware::{Accelerator, Performance, Precision};
 use crate::ledger::{Component, Kernel, Ledger, Op, Unit, Work};
-use crate::perf::{Rates, StepWork, step_time};
+use crate::perf::{Pass, Rates, StepWork, step_time};
 
 const DEFAULTS: &str = "hardware_profiles/class_defaults.toml";
 
@@ -111,7 +111,8 @@ impl Bench {
             if fits(&ledger(middle)?) { batch = middle } else { above = middle }
         }
         let ledger = ledger(batch)?;
-        let work = StepWork::new(ledger.forward_kernels().chain(ledger.ops().iter().filter_map(bias)), 1.0);
+        let kernels = ledger.forward_kernels().chain(ledger.ops().iter().filter_map(bias));
+        let work = StepWork::new(vec![Pass::new(kernels, 0.0)], 1.0);
         Ok(Run { batch, seconds: step_time(&work, &self.rates).total().value() / batch, fits: fits(&ledger) })
     }
 }
@@ -127,6 +128,7 @@ fn bias(op: &Op) -> Option<Kernel> {
         elementwise_flops: 0.5 * op.forward.bytes_written,
         bytes: 2.0 * op.forward.bytes_written,
         unit: Unit::Dense,
+        aligned: true,
     })
 }
 

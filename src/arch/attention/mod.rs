@@ -277,6 +277,8 @@ pub enum Scale {
     ScoresByTensor,
     /// The queries.
     Queries,
+    /// The scores, in the kernel of the softmax (Megatron-LM).
+    Softmax,
 }
 
 /// How a mask is laid over the scores.
@@ -292,6 +294,8 @@ pub enum Mask {
     Square,
     /// Added, and the sum raised to the least number there is: the maximum keeps its input (OPT).
     Floored,
+    /// Laid over them in the kernel of the softmax (Megatron-LM).
+    Softmax,
 }
 
 /// What one attention layer works on.

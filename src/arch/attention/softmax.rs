@@ -80,7 +80,7 @@ pub(super) fn core(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs, quer
                 let number = tape.statistics(1.0);
                 tape.operation("scale", 1.0, &[weights], weights.elements, Keeps::These(&[number]))
             }
-            Scale::Queries => weights,
+            Scale::Queries | Scale::Softmax => weights,
         };
     }
     if attention.soft_cap {
@@ -92,11 +92,11 @@ pub(super) fn core(tape: &mut Tape, context: &Context<'_>, inputs: &Inputs, quer
     if model.embedding.positions.kind == PositionKind::Alibi && inputs.x == inputs.memory {
         weights = tape.pass("linear bias", weights);
     }
-    if inputs.causal {
+    if inputs.causal && attention.mask != Mask::Softmax {
         weights = tape.pass("causal mask", weights);
     }
     weights = match attention.mask {
-        Mask::Added => weights,
+        Mask::Added | Mask::Softmax => weights,
         Mask::Kept => {
             let mask = tape.mask(context.batch.sequences * keys);
             tape.masked_fill("mask", weights, mask)

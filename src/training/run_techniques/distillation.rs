@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::arch::{Batch, HeadKind, Model};
 use crate::document::Problem;
+use crate::perf::Pass;
 use crate::training::{Memory, PhaseWork, Training, in_precision};
 use crate::units::Bytes;
 
@@ -43,9 +44,7 @@ impl Distillation {
             parallel.check(teacher, None).map_err(|problem| problem.under("teacher"))?;
             let ledger = teacher.inference_ledger(batch, 0.0).map_err(|problem| problem.under("teacher"))?;
             let ledger = ledger.on_device(&parallel.division(0));
-            phase.work.add(ledger.forward_kernels(), phase.accumulation);
-            // The host launches a forward pass alone: a third of what it launches in training.
-            phase.work.layer_runs += phase.accumulation * teacher.layers() as f64 / 3.0 / parallel.pipeline as f64;
+            phase.work.add(&Pass::new(ledger.forward_kernels(), teacher.layers() as f64 / parallel.pipeline as f64));
             let teacher = Memory {
                 parameters: Bytes::new(ledger.parameter_bytes()),
                 activations: Bytes::new(ledger.working_bytes()),

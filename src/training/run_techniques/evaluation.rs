@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::arch::{Batch, Model};
 use crate::document::Problem;
-use crate::perf::StepWork;
+use crate::perf::{Pass, StepWork};
 use crate::training::{Memory, PhaseWork, Purpose, Training};
 use crate::units::Bytes;
 
@@ -82,8 +82,8 @@ impl Evaluation {
         let batch = Batch { sequences: micro_batch as f64, length: length as f64, element_bytes };
         let ledger = model.inference_ledger(batch, 0.0).map_err(|problem| Problem { key: "sequence_length".into(), ..problem })?;
         let device = ledger.on_device(&parallel.division(0));
-        let mut work = StepWork::new(device.forward_kernels(), accumulation);
-        work.layer_runs = accumulation * model.layers() as f64 / 3.0 / parallel.pipeline as f64;
+        let pass = Pass::new(device.forward_kernels(), model.layers() as f64 / parallel.pipeline as f64);
+        let work = StepWork::new(vec![pass], accumulation);
         Ok(PhaseWork {
             purpose: Purpose::Evaluation,
             companions: phase.companions,

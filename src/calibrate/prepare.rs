@@ -1,0 +1,218 @@
+//! From a row of a table to the work of its step and the peaks of its hardware.
+
+use std::collections::HashMap;
+
+use super::run::{Run, RunPhase};
+use super::stack::Stack;
+use crate::arch::{Batch, Model};
+use crate::document::{Diagnostic, Kind, Node, Problem, Resolver, overlay};
+use crate::hardware::{Accelerator, NodeProfile, Precision};
+use crate::perf::{Pass, Peaks, Speeds, StepWork};
+use crate::training::{Memory, Offload, Optimizer, Training};
+use crate::units::Bytes;
+
+/// A run whose time can be computed from what a device achieves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prepared {
+    /// What one step does.
+    pub work: StepWork,
+    /// What its hardware could do.
+    pub peaks: Peaks,
+    /// Memory that a step needs on the fullest accelerator, without what a framework takes beside.
+    pub memory: Memory,
+    /// Sequences that an accelerator runs at once.
+    pub micro_batch: u64,
+}
+
+/// What stands behind the names of a row, and behind those of all rows before it.
+pub struct Workshop<'a> {
+    resolver: Resolver<'a>,
+    stacks: HashMap<String, Stack>,
+    devices: HashMap<(String, Option<String>), (Accelerator, Option<NodeProfile>)>,
+    models: HashMap<String, Model>,
+}
+
+impl<'a> Workshop<'a> {
+    /// A workshop that looks names up by `resolver`.
+    #[must_use]
+    pub fn new(resolver: Resolver<'a>) -> Self {
+        Self { resolver, stacks: HashMap::new(), devices: HashMap::new(), models: HashMap::new() }
+    }
+
+    /// The resolver that it looks names up by.
+    pub fn resolver(&mut self) -> &mut Resolver<'a> {
+        &mut self.resolver
+    }
+
+    /// The stack of a row.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn stack(&mut self, run: &Run) -> Result<&Stack, Diagnostic> {
+        if !self.stacks.contains_key(&run.framework) {
+            let node = self.resolver.named(Kind::Stack, &run.framework, &run.origin).map_err(|error| in_column(error, run, "framework"))?;
+            self.stacks.insert(run.framework.clone(), Stack::read(&node)?);
+        }
+        Ok(&self.stacks[&run.framework])
+    }
+
+    /// The accelerator of a row, and the node that the row or the profile names.
+    ///
+    /// # Errors
+    /// There is no such accelerator or node.
+    pub fn device(&mut self, run: &Run) -> Result<&(Accelerator, Option<NodeProfile>), Diagnostic> {
+        let key = (run.device.to_lowercase(), run.node.clone());
+        if !self.devices.contains_key(&key) {
+            let named = self.resolver.named(Kind::Accelerator, &key.0, &run.origin).map_err(|error| in_column(error, run, "device"))?;
+            let device = Accelerator::read(&named)?;
+            let node = match run.node.as_ref().or(device.node.as_ref()) {
+                Some(name) => {
+                    let node = self.resolver.named(Kind::Node, name, &run.origin).map_err(|error| in_column(error, run, "node"))?;
+                    Some(NodeProfile::read(&node)?)
+                }
+                None => None,
+            };
+            self.devices.insert(key.clone(), (device, node));
+        }
+        Ok(&self.devices[&key])
+    }
+
+    /// The model of a row.
+    fn model(&mut self, run: &Run) -> Result<Model, Diagnostic> {
+        let stack = self.stack(run)?;
+        let (kind, placement, head) = if run.decoder { ("decoder", "pre", "causal_lm") } else { ("encoder", "post", "masked_lm") };
+        let vocabulary = stack.vocabulary(run.vocabulary, run.tensor);
+        let implementation = if run.fused_attention { "fused" } else { "eager" };
+        let dropout = run.dropout.map_or(String::new(), |rate| format!("dropout = {rate}\n"));
+        let text = format!(
+            "schema = 1\nname = \"row\"\nsource = \"row\"\nwidth = {}\n{dropout}embedding = {{ vocabulary = {vocabulary}, positions = {{ kind = \
+             \"learned\", length = {} }} }}\n{kind} = {{ layers = {} }}\nattention = {{ kind = \"softmax\", heads = {}, implementation = \
+             \"{implementation}\" }}\nfeed_forward = {{ width = {}, activation = \"gelu\" }}\nnorm = {{ kind = \"layer\", placement = \
+             \"{placement}\" }}\nhead = {{ kind = \"{head}\" }}\nsources = {{ row = {{ citation = \"the row\", year = 2000, licence = \"as the \
+             table\" }} }}\n",
+            run.hidden, run.sequence_length, run.layers, run.heads, run.feed_forward
+        );
+        let key = format!("{}\n{text}", run.framework);
+        if let Some(model) = self.models.get(&key) {
+            return Ok(model.clone());
+        }
+        let stated = Node::parse(&run.id, &text)?;
+        let model = match &stack.model {
+            Some(model) if run.dropout.is_some() => overlay::overlay(model.clone(), stated),
+            Some(model) => overlay::overlay(stated, model.clone()),
+            None => stated,
+        };
+        let model = Model::read(&model).map_err(|error| Diagnostic { origin: run.origin.clone(), ..error })?;
+        self.models.insert(key, model.clone());
+        Ok(model)
+    }
+
+    /// The work of a row with micro-batches of a size.
+    ///
+    /// # Errors
+    /// A name is not known, or sizes and degrees do not fit each other.
+    pub fn prepare(&mut self, run: &Run, micro_batch: u64) -> Result<Prepared, Diagnostic> {
+        let place = |problem: Problem| Diagnostic::new(&run.origin, &problem.key, problem.found, problem.allowed);
+        let model = self.model(run)?;
+        let gradient_precision = self.stack(run)?.training.gradient_precision;
+        let peaks = self.peaks(run)?;
+        let training = training(run, micro_batch, gradient_precision);
+        let (work, memory) = match run.phase {
+            RunPhase::Forward => forward(run, &model, micro_batch).map_err(place)?,
+            RunPhase::ForwardBackward | RunPhase::TrainStep => {
+                let phases = training.plan(&model, run.accelerators).map_err(place)?;
+                let Some(phase) = phases.into_iter().next() else { return Err(place(Problem::new("seq_len", "nothing", "a length"))) };
+                let mut work = phase.work;
+                if run.phase == RunPhase::ForwardBackward {
+                    work.optimizer = Bytes::new(0.0);
+                }
+                (work, phase.memory)
+            }
+        };
+        Ok(Prepared { work, peaks, memory, micro_batch })
+    }
+
+    /// Micro-batches that a row allows: its own, or every divisor of the sequences of a data-parallel group.
+    #[must_use]
+    pub fn micro_batches(run: &Run) -> Vec<u64> {
+        let each = (run.global_batch / run.data).max(1);
+        run.micro_batch.map_or_else(|| (1..=each.min(128)).filter(|size| each.is_multiple_of(*size)).collect(), |size| vec![size])
+    }
+
+    fn peaks(&mut self, run: &Run) -> Result<Peaks, Diagnostic> {
+        let (device, node) = self.device(run)?;
+        let precision = run.precision.dense();
+        let place = |problem: Problem| Diagnostic::new(&run.origin, "precision", problem.found, problem.allowed);
+        let peak = device.peak_at(precision).map_err(place)?;
+        let link = device.link.as_ref().and_then(|link| link.bandwidth_one_way.as_ref());
+        Ok(Peaks {
+            matmul: peak.centre().value(),
+            bandwidth: device.memory.bandwidth.centre().value(),
+            link: link.map(|bandwidth| bandwidth.centre().value()),
+            network: node.as_ref().and_then(|node| node.network.as_ref()).map(|network| network.bandwidth_one_way.centre().value()),
+            node: run.per_node as f64,
+            speeds: speeds(device, precision),
+        })
+    }
+}
+
+/// A message about a name with the place and the column that it stands in.
+fn in_column(error: Diagnostic, run: &Run, column: &str) -> Diagnostic {
+    if error.origin == run.origin { Diagnostic { key: column.into(), ..error } } else { error }
+}
+
+/// What the device runs faster than dense products of the step's precision, by the peaks that its profile states.
+#[must_use]
+pub fn speeds(device: &Accelerator, precision: Precision) -> Speeds {
+    let precision = precision.dense();
+    let Some(peak) = device.peak.at(precision).map(|peak| peak.centre().value()) else { return Speeds::default() };
+    let sparsity = device.sparsity.as_ref();
+    let pattern = sparsity.and_then(|sparsity| Some((sparsity.pattern?, sparsity.peak.as_ref()?.at(precision)?.centre().value() / peak)));
+    Speeds {
+        pattern,
+        unstructured: sparsity.is_some_and(|sparsity| sparsity.unstructured),
+        int8: device.peak.int8.as_ref().map(|rate| rate.centre().value() / peak),
+        fp8: device.peak.fp8.as_ref().map(|rate| rate.centre().value() / peak),
+    }
+}
+
+fn training(run: &Run, micro_batch: u64, gradient_precision: Option<Precision>) -> Training {
+    Training {
+        precision: run.precision,
+        optimizer: Optimizer::default(),
+        gradient_precision,
+        master_weights: None,
+        steps: 1,
+        global_batch: Some(run.global_batch),
+        micro_batch: Some(micro_batch),
+        sequence_length: Some(run.sequence_length),
+        phases: Vec::new(),
+        checkpointing: run.checkpointing,
+        checkpoint_every: None,
+        data_parallel: Some(run.data),
+        tensor_parallel: run.tensor,
+        sequence_parallel: run.sequence_parallel,
+        pipeline_parallel: run.pipeline,
+        interleaving: run.interleaving,
+        context_parallel: 1,
+        expert_parallel: 1,
+        zero: run.zero,
+        offload: Offload::None,
+        framework: crate::training::Framework::Eager,
+    }
+}
+
+/// Forward passes alone, of a model that one accelerator holds.
+fn forward(run: &Run, model: &Model, micro_batch: u64) -> Result<(StepWork, Memory), Problem> {
+    if run.tensor * run.pipeline > 1 {
+        let found = format!("{} x {} accelerators that share a model", run.tensor, run.pipeline);
+        return Err(Problem::new("tensor_parallel", found, "1 in a row of phase forward"));
+    }
+    let batch = Batch { sequences: micro_batch as f64, length: run.sequence_length as f64, element_bytes: run.precision.element_bytes() };
+    let ledger = model.inference_ledger(batch, 0.0)?;
+    let runs = run.global_batch as f64 / run.data as f64 / micro_batch as f64;
+    let work = StepWork::new(vec![Pass::new(ledger.forward_kernels(), model.layers() as f64)], runs);
+    let memory =
+        Memory { parameters: Bytes::new(ledger.parameter_bytes()), activations: Bytes::new(ledger.working_bytes()), ..Memory::default() };
+    Ok((work, memory))
+}
