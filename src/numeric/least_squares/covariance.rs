@@ -11,7 +11,7 @@ const UNDETERMINED: f64 = 1e-9;
 const SHARE: f64 = 1e-4;
 
 /// C = (J^T J / s^2 + D^-2)^-1, J the Jacobian of the residuals and D the deviations of the priors, by the singular
-/// values of J with a row s / d for each prior (Golub and Van Loan, Matrix Computations, section 5.5).
+/// values of J with a row s / d for each prior (Golub and Van Loan, Matrix Computations, 2013).
 ///
 /// A variable that neither the data nor a prior determines has infinite variance, and covariances of zero; the others get
 /// what the pseudo-inverse gives them.
@@ -47,10 +47,8 @@ pub(super) fn covariance(jacobian: &DMatrix<f64>, parameters: &[Parameter], scal
         }
     }
     for i in (0..count).filter(|i| undetermined[*i]) {
-        for j in 0..count {
-            covariance[i][j] = 0.0;
-            covariance[j][i] = 0.0;
-        }
+        covariance[i].fill(0.0);
+        covariance.iter_mut().for_each(|row| row[i] = 0.0);
         covariance[i][i] = f64::INFINITY;
     }
     covariance

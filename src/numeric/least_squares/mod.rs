@@ -12,7 +12,7 @@
 //!
 //! s is the standard deviation of a residual, estimated with the fit, so that d means what it says whatever the
 //! residuals' units are. Squares have w = 1 and q = 1. Huber's loss with threshold k has w = min(1, k sigma / |r|), sigma =
-//! 1.4826 median |r|, and q is the share of residuals with w = 1 (Huber 1981, chapter 7). Weights and s are settled
+//! 1.4826 median |r|, and q is the share of residuals with w = 1 (Huber 1981). Weights and s are settled
 //! by repetition. Priors are never down-weighted.
 
 mod covariance;
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_straight_line_has_the_covariance_of_the_textbook() {
-        // Draper and Smith, Applied Regression Analysis (1998), section 1.4: s^2 / Sxx and s^2 sum x^2 / (n Sxx).
+        // Draper and Smith, Applied Regression Analysis (1998): s^2 / Sxx and s^2 sum x^2 / (n Sxx).
         let x = [1.0, 2.0, 3.0, 4.0, 5.0];
         let y = [1.1, 1.9, 3.2, 3.8, 5.0];
         let found = fit(&[Parameter::free(0.0), Parameter::free(0.0)], Loss::Squares, line(&x, &y)).unwrap();
@@ -318,8 +318,7 @@ mod tests {
 
     #[test]
     fn a_prior_and_data_weigh_by_their_variances() {
-        // Normal mean with a normal prior: the precision-weighted mean (Gelman et al., Bayesian Data Analysis, 3rd edition
-        // 2013, equation 2.12).
+        // Normal mean with a normal prior: the precision-weighted mean (Gelman et al., Bayesian Data Analysis, 2013).
         let errors = normal_errors("mean", 25);
         let found = fit(&[Parameter::free(0.0).with_prior(2.0, 0.3)], Loss::Squares, |b| errors.iter().map(|e| b[0] - (1.0 + e)).collect())
             .unwrap();
@@ -374,7 +373,7 @@ mod tests {
             huber in any::<bool>(),
             prior in prop::option::of((0.1..2.9_f64, 0.01..3.0_f64)),
         ) {
-            // Many of these minima lie beyond a bound.
+            // Many of these minima lie beyond a bound; the solver need not find all of them.
             let parameters = [
                 Parameter { prior, ..Parameter::between(3.0 * start, 0.0, 3.0) },
                 Parameter::positive(start),

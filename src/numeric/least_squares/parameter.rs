@@ -85,10 +85,11 @@ impl Parameter {
     }
 
     /// The step of central differences in u: cbrt(machine epsilon), where the errors of truncation and rounding balance
-    /// (Press et al., Numerical Recipes, 3rd edition 2007, section 5.7), times the scale on which u changes. A logarithm
-    /// or a logit changes on the scale of 1, a free parameter on that of its size.
+    /// (Press et al., Numerical Recipes, 2007), times the scale on which u changes. A logarithm or a logit changes on the
+    /// scale of 1, unless it lies so far out that the step would vanish beside it; a free parameter on that of its size.
     pub(super) fn step(&self, u: f64) -> f64 {
-        let scale = if self.low.is_finite() || self.high.is_finite() { 1.0 } else { u.abs().max(1e-4 * self.start.abs()) };
+        let bounded = self.low.is_finite() || self.high.is_finite();
+        let scale = if bounded { (1e-3 * u.abs()).max(1.0) } else { u.abs().max(1e-4 * self.start.abs()) };
         f64::EPSILON.cbrt() * if scale > 0.0 { scale } else { 1.0 }
     }
 

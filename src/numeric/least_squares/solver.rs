@@ -8,8 +8,10 @@ use nalgebra::{DMatrix, DVector, Dyn};
 
 use super::{FitError, Parameter};
 
-/// The solver computes the residuals at most this often for each variable, and one time more.
-const PATIENCE: usize = 1000;
+/// One start of the solver computes the residuals at most this often for each variable, and one time more.
+const PATIENCE: usize = 100;
+/// It is started at most this often.
+const STARTS: usize = 20;
 /// It goes on until rounding stops it: a flat minimum is found to half as many digits as its depth.
 const TOLERANCE: f64 = f64::EPSILON;
 /// What a residual counts as where it is not finite: more than any that is, so that the solver steps back.
@@ -108,15 +110,21 @@ impl<F: FnMut(&[f64]) -> Vec<f64>> LeastSquaresProblem<f64, Dyn, Dyn> for Proble
     }
 }
 
-/// Runs the solver until machine precision stops it.
-pub(super) fn solve<F: FnMut(&[f64]) -> Vec<f64>>(problem: Problem<'_, F>) -> Result<Problem<'_, F>, FitError> {
-    let (problem, report) =
-        LevenbergMarquardt::new().with_ftol(TOLERANCE).with_xtol(TOLERANCE).with_gtol(TOLERANCE).with_patience(PATIENCE).minimize(problem);
-    match report.termination {
-        TerminationReason::ResidualsZero
-        | TerminationReason::Orthogonal
-        | TerminationReason::Converged { .. }
-        | TerminationReason::NoImprovementPossible(_) => Ok(problem),
-        reason => Err(FitError::NoMinimum { evaluations: problem.evaluations.get(), reason: format!("{reason:?}") }),
+/// Runs the solver until rounding stops it. It scales each variable by the steepest slope that it has seen, which makes it
+/// creep where a slope vanishes, as on the way to a bound; therefore it is started anew where it runs out of patience.
+pub(super) fn solve<F: FnMut(&[f64]) -> Vec<f64>>(mut problem: Problem<'_, F>) -> Result<Problem<'_, F>, FitError> {
+    let solver = LevenbergMarquardt::new().with_ftol(TOLERANCE).with_xtol(TOLERANCE).with_gtol(TOLERANCE).with_patience(PATIENCE);
+    for start in 1.. {
+        let report;
+        (problem, report) = solver.minimize(problem);
+        match report.termination {
+            TerminationReason::ResidualsZero
+            | TerminationReason::Orthogonal
+            | TerminationReason::Converged { .. }
+            | TerminationReason::NoImprovementPossible(_) => break,
+            TerminationReason::LostPatience if start < STARTS => {}
+            reason => return Err(FitError::NoMinimum { evaluations: problem.evaluations.get(), reason: format!("{reason:?}") }),
+        }
     }
+    Ok(problem)
 }
