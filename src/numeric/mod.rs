@@ -1,11 +1,13 @@
-//! Uncertain values, seeded draws of them, and what a sample says.
+//! Uncertain values, seeded draws of them, what a sample says, and fits to measurements.
 
 mod distribution;
 mod draws;
 mod estimate;
+mod least_squares;
 mod summary;
 
 pub use distribution::Distribution;
 pub use draws::uniforms;
 pub use estimate::Estimate;
+pub use least_squares::{Fit, FitError, Loss, Parameter, fit};
 pub use summary::{Interval, LEVEL};
