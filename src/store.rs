@@ -16,6 +16,8 @@ static SCENARIOS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/scenarios");
 
 /// No document that people write is larger; a larger file is something else.
 pub const LARGEST_FILE: u64 = 1_000_000;
+/// No table of runs is larger.
+pub const LARGEST_TABLE: u64 = 50 * LARGEST_FILE;
 
 /// The places that are searched.
 #[derive(Debug, Clone)]
@@ -188,6 +190,7 @@ fn folder_of(kind: Kind) -> &'static str {
         Kind::Accelerator => "hardware_profiles/accelerators",
         Kind::Node => "hardware_profiles/nodes",
         Kind::Stack => "hardware_profiles/stacks",
+        Kind::Calibration => "hardware_profiles/calibrations",
         Kind::Scenario => "scenarios",
     }
 }
@@ -198,6 +201,7 @@ fn embedded_files(kind: Kind) -> Vec<(String, &'static str)> {
         Kind::Accelerator => (HARDWARE.get_dir("accelerators"), "hardware_profiles/"),
         Kind::Node => (HARDWARE.get_dir("nodes"), "hardware_profiles/"),
         Kind::Stack => (HARDWARE.get_dir("stacks"), "hardware_profiles/"),
+        Kind::Calibration => (HARDWARE.get_dir("calibrations"), "hardware_profiles/"),
         Kind::Scenario => (Some(&SCENARIOS), "scenarios/"),
     };
     directory
@@ -251,11 +255,28 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Text, Diagnostic> {
     }
 }
 
+/// The SHA-256 of a text in hexadecimal digits.
+#[must_use]
+pub fn hash(text: &str) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Writes a file so that it is there whole or not at all: beside its place, then moved there.
+///
+/// # Errors
+/// The folder cannot be written to.
+pub fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    let beside = path.with_extension(format!("{}.part", std::process::id()));
+    std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path)).inspect_err(|_| {
+        std::fs::remove_file(&beside).ok();
+    })
+}
+
 /// The first 12 hexadecimal digits of the SHA-256 of a text: which copy was used.
 #[must_use]
 pub fn short_hash(text: &str) -> String {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(text.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    hash(text).chars().take(12).collect()
 }
 
 #[cfg(test)]

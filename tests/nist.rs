@@ -9,7 +9,7 @@ use std::f64::consts::PI;
 use std::fs;
 use std::path::Path;
 
-use lowcarb::numeric::{Fit, FitError, Loss, Parameter, fit};
+use lowcarb::numeric::{EXACT, Fit, FitError, Loss, Parameter, fit};
 
 /// Digits that a parameter and a standard deviation must reach.
 const DIGITS: f64 = 6.0;
@@ -115,7 +115,7 @@ fn read(name: &str) -> Set {
 
 fn fit_from(set: &Set, model: Model, start: usize) -> Result<Fit, FitError> {
     let parameters: Vec<Parameter> = set.starts[start].iter().map(|value| Parameter::free(*value)).collect();
-    fit(&parameters, Loss::Squares, |b| set.data.iter().map(|row| model(b, &row[1..]) - row[0]).collect())
+    fit(&parameters, Loss::Squares, EXACT, |b| set.data.iter().map(|row| model(b, &row[1..]) - row[0]).collect())
 }
 
 fn digits(found: f64, certified: f64) -> f64 {
@@ -179,7 +179,7 @@ fn bounds_take_boxbod_from_its_first_start() {
     // What a user of the fit would do: both parameters are positive, and a rate of more than 3 a day is not believed.
     let set = read("BoxBOD");
     let parameters = [Parameter::positive(set.starts[0][0]), Parameter::between(set.starts[0][1], 0.0, 3.0)];
-    let fit = fit(&parameters, Loss::Squares, |b| set.data.iter().map(|row| saturation(b, &row[1..]) - row[0]).collect()).unwrap();
+    let fit = fit(&parameters, Loss::Squares, EXACT, |b| set.data.iter().map(|row| saturation(b, &row[1..]) - row[0]).collect()).unwrap();
     assert!(least_digits(fit.values.iter().copied(), &set.values) >= DIGITS, "{fit:?}");
     // Deviations are those of the parameters' own units, to first order: the change of variable does not move them.
     assert!(least_digits((0..2).map(|i| fit.deviation(i)), &set.deviations) >= DEVIATION_DIGITS, "{fit:?}");

@@ -1,9 +1,16 @@
 //! From tables of measured runs to what devices and software stacks achieve, and to predictions of other runs.
 
+mod calibration;
+pub mod fit;
+mod make;
+mod predict;
 mod prepare;
 mod run;
 mod stack;
 
+pub use calibration::{Calibration, Errors, FittedDevice, FittedTable, Units, Value, summary};
+pub use make::{Made, Table, calibrate};
+pub use predict::{Basis, Prediction, class_default, predict};
 pub use prepare::{Prepared, Workshop, speeds};
 pub use run::{COLUMNS, OPTIONAL, Run, RunPhase, RunTable};
 pub use stack::Stack;

@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
+use super::calibration::Units;
 use super::run::{Run, RunPhase};
 use super::stack::Stack;
 use crate::arch::{Batch, Model};
 use crate::document::{Diagnostic, Kind, Node, Problem, Resolver, overlay};
-use crate::hardware::{Accelerator, NodeProfile, Precision};
-use crate::perf::{Pass, Peaks, Speeds, StepWork};
-use crate::training::{Memory, Offload, Optimizer, Training};
-use crate::units::Bytes;
+use crate::hardware::{Accelerator, NodeProfile, Performance, Precision};
+use crate::numeric::Estimate;
+use crate::perf::{Pass, Peaks, PowerRates, Speeds, StepWork};
+use crate::training::{Framework, Memory, Offload, Optimizer, Training};
+use crate::units::{Bytes, Watts};
 
 /// A run whose time can be computed from what a device achieves.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +20,12 @@ pub struct Prepared {
     pub work: StepWork,
     /// What its hardware could do.
     pub peaks: Peaks,
+    /// What its accelerator draws, where the profile states a limit.
+    pub power: Option<PowerRates>,
+    /// Whether a host launches its kernels one by one.
+    pub eager: bool,
+    /// What its products run on.
+    pub units: Units,
     /// Memory that a step needs on the fullest accelerator, without what a framework takes beside.
     pub memory: Memory,
     /// Sequences that an accelerator runs at once.
@@ -30,13 +38,14 @@ pub struct Workshop<'a> {
     stacks: HashMap<String, Stack>,
     devices: HashMap<(String, Option<String>), (Accelerator, Option<NodeProfile>)>,
     models: HashMap<String, Model>,
+    class: &'a Performance,
 }
 
 impl<'a> Workshop<'a> {
     /// A workshop that looks names up by `resolver`.
     #[must_use]
-    pub fn new(resolver: Resolver<'a>) -> Self {
-        Self { resolver, stacks: HashMap::new(), devices: HashMap::new(), models: HashMap::new() }
+    pub fn new(resolver: Resolver<'a>, class: &'a Performance) -> Self {
+        Self { class, resolver, stacks: HashMap::new(), devices: HashMap::new(), models: HashMap::new() }
     }
 
     /// The resolver that it looks names up by.
@@ -79,7 +88,7 @@ impl<'a> Workshop<'a> {
 
     /// The model of a row.
     fn model(&mut self, run: &Run) -> Result<Model, Diagnostic> {
-        let stack = self.stack(run)?;
+        let stack = self.stack(run)?.clone();
         let (kind, placement, head) = if run.decoder { ("decoder", "pre", "causal_lm") } else { ("encoder", "post", "masked_lm") };
         let vocabulary = stack.vocabulary(run.vocabulary, run.tensor);
         let implementation = if run.fused_attention { "fused" } else { "eager" };
@@ -129,7 +138,9 @@ impl<'a> Workshop<'a> {
                 (work, phase.memory)
             }
         };
-        Ok(Prepared { work, peaks, memory, micro_batch })
+        let eager = self.stack(run)?.framework == Framework::Eager;
+        let power = self.power(run)?;
+        Ok(Prepared { work, peaks, power, eager, units: Units::of(run.precision), memory, micro_batch })
     }
 
     /// Micro-batches that a row allows: its own, or every divisor of the sequences of a data-parallel group.
@@ -137,6 +148,17 @@ impl<'a> Workshop<'a> {
     pub fn micro_batches(run: &Run) -> Vec<u64> {
         let each = (run.global_batch / run.data).max(1);
         run.micro_batch.map_or_else(|| (1..=each.min(128)).filter(|size| each.is_multiple_of(*size)).collect(), |size| vec![size])
+    }
+
+    /// What the accelerator of a row draws, by the class defaults, below the limit that the row or the profile states.
+    fn power(&mut self, run: &Run) -> Result<Option<PowerRates>, Diagnostic> {
+        let shares = self.class.power.clone();
+        let (device, _) = self.device(run)?;
+        let Some(power) = &device.power else { return Ok(None) };
+        let limit = run.power_limit.map_or(power.limit.centre(), Watts::new);
+        let idle = power.idle.as_ref().map_or(limit * shares.idle_share_of_limit.centre().value(), Estimate::centre);
+        let (compute_bound, memory_bound) = (shares.compute_bound.centre().value(), shares.memory_bound.centre().value());
+        Ok(Some(PowerRates { idle, limit, compute_bound, memory_bound }))
     }
 
     fn peaks(&mut self, run: &Run) -> Result<Peaks, Diagnostic> {
@@ -198,7 +220,7 @@ fn training(run: &Run, micro_batch: u64, gradient_precision: Option<Precision>) 
         expert_parallel: 1,
         zero: run.zero,
         offload: Offload::None,
-        framework: crate::training::Framework::Eager,
+        framework: Framework::Eager,
     }
 }
 

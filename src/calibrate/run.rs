@@ -125,7 +125,7 @@ impl RunTable {
     ///
     /// # Errors
     /// It is no CSV, lacks a column, or names one twice. A row with a wrong value is an error of its own.
-    pub fn read(file: &str, text: &str) -> Result<Self, Diagnostic> {
+    pub fn read(file: &str, text: &str, set: &[String]) -> Result<Self, Diagnostic> {
         let wrong =
             |line: u64, error: String| Diagnostic::new(&Origin::line(file, line as usize), "", error, "a row of the table's columns");
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(text.as_bytes());
@@ -145,11 +145,17 @@ impl RunTable {
             error.nearest = nearest(missing, columns.iter().map(String::as_str));
             return Err(error);
         }
+        let overlays = set.iter().map(|text| assignment(text, &places)).collect::<Result<Vec<_>, _>>()?;
         let mut rows = Vec::new();
         for record in reader.records() {
             let record = record.map_err(|error| wrong(error.position().map_or(0, csv::Position::line), error.to_string()))?;
             let line = record.position().map_or(0, csv::Position::line) as usize;
-            let values: Vec<String> = record.iter().map(str::to_string).collect();
+            let mut values: Vec<String> = record.iter().map(str::to_string).collect();
+            for (index, value) in &overlays {
+                if let Some(cell) = values.get_mut(*index) {
+                    cell.clone_from(value);
+                }
+            }
             let cells = Cells { origin: Origin::line(file, line), values: &values, places: &places };
             let run = if values.len() == columns.len() {
                 cells.run()
@@ -160,6 +166,21 @@ impl RunTable {
             rows.push((values, run));
         }
         Ok(Self { columns, rows })
+    }
+}
+
+/// The place of a column and the value that an overlay, `column=value`, gives it.
+fn assignment(text: &str, places: &HashMap<&str, usize>) -> Result<(usize, String), Diagnostic> {
+    let origin = Origin::whole("--set");
+    let Some((column, value)) = text.split_once('=') else {
+        return Err(Diagnostic::new(&origin, "", format!("\"{text}\""), "COLUMN=VALUE"));
+    };
+    match places.get(column.trim()) {
+        Some(index) => Ok((*index, value.trim().trim_matches('"').to_string())),
+        None => {
+            let known: Vec<&str> = places.keys().copied().collect();
+            Err(Diagnostic::unknown(&origin, "", "column", column.trim(), &known))
+        }
     }
 }
 

@@ -1,17 +1,23 @@
 //! The command line: one file a subcommand; each parses, calls and prints, and computes nothing.
 
+mod calibrate;
 mod inspect;
+mod predict;
 mod procedure;
 mod profiles;
 mod run;
 mod validate;
 
 use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::document::Diagnostic;
+use crate::calibrate::Calibration;
+use crate::document::{Diagnostic, Kind, Origin, Resolver};
+use crate::hardware::Performance;
+use crate::store::Store;
 
 /// What training a transformer will cost in time, energy, money, CO2e and water, before anyone spends it.
 #[derive(Parser)]
@@ -25,6 +31,8 @@ struct Arguments {
 enum Command {
     Run(run::Run),
     Inspect(inspect::Inspect),
+    Predict(predict::Predict),
+    Calibrate(calibrate::Calibrate),
     Profiles(profiles::Profiles),
     Validate(validate::Validate),
 }
@@ -59,6 +67,8 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(command) => command.execute(),
         Command::Inspect(command) => command.execute(),
+        Command::Predict(command) => command.execute(),
+        Command::Calibrate(command) => command.execute(),
         Command::Profiles(command) => command.execute(),
         Command::Validate(command) => command.execute(),
     };
@@ -75,6 +85,33 @@ pub fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// Says something to whoever watches; data go to stdout.
+pub(crate) fn tell(text: &str) {
+    let clean: String = text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
+    writeln!(std::io::stderr(), "{clean}").ok();
+}
+
+/// The class defaults of the time and power model.
+pub(crate) fn class_defaults(store: &Store) -> Result<Performance, Diagnostic> {
+    Performance::read(&Resolver::new(store).data("hardware_profiles/class_defaults.toml", &Origin::whole("class defaults"))?)
+}
+
+/// The calibrations of these files, then the shipped ones where they are wanted.
+pub(crate) fn calibrations(store: &Store, files: &[PathBuf], shipped: bool) -> Result<Vec<Calibration>, Diagnostic> {
+    let mut resolver = Resolver::new(store);
+    let mut read = |name: &str| Calibration::read(&resolver.named(Kind::Calibration, name, &Origin::whole(name))?);
+    let mut out = Vec::new();
+    for file in files {
+        // A path, also where it looks like a name.
+        let path = if file.components().count() == 1 { Path::new(".").join(file) } else { file.clone() };
+        out.push(read(&path.display().to_string())?);
+    }
+    for entry in store.list(Kind::Calibration).iter().filter(|_| shipped) {
+        out.push(read(&entry.name)?);
+    }
+    Ok(out)
 }
 
 /// Writes data to stdout; a reader that closed the pipe has seen enough. No control character of a file reaches a

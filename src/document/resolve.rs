@@ -17,6 +17,8 @@ pub enum Kind {
     Node,
     /// A software stack, in `hardware_profiles/stacks/`.
     Stack,
+    /// What a software stack was found to achieve, in `hardware_profiles/calibrations/`.
+    Calibration,
     /// A scenario, in `scenarios/`.
     Scenario,
 }
@@ -30,6 +32,7 @@ impl Kind {
             Self::Accelerator => "accelerator",
             Self::Node => "node",
             Self::Stack => "software stack",
+            Self::Calibration => "calibration",
             Self::Scenario => "scenario",
         }
     }

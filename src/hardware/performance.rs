@@ -20,6 +20,8 @@ pub enum Parameter {
     Mixing,
     /// Share of either that products reach whose sizes do not fit the units.
     Unaligned,
+    /// Share of their peak over the dense one's that products of 8 bits reach.
+    Narrow,
     /// Time that a product takes beyond its FLOPs at the full rate.
     Saturation,
     /// Share of the memory bandwidth that element-wise kernels reach.
@@ -38,6 +40,8 @@ pub enum Parameter {
     Link,
     /// Share of a node's network that rings reach.
     Network,
+    /// Share of that which exchanges between passes reach: gradients, weights, activations of a pipeline.
+    Between,
     /// Exponent by which that falls with the share of a node's accelerators in the ring.
     Sharing,
     /// Message that reaches half of the bandwidth.
@@ -50,10 +54,11 @@ pub enum Parameter {
 
 impl Parameter {
     /// Every parameter.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Matmul,
         Self::Mixing,
         Self::Unaligned,
+        Self::Narrow,
         Self::Saturation,
         Self::Memory,
         Self::Gather,
@@ -63,11 +68,47 @@ impl Parameter {
         Self::StepOverhead,
         Self::Link,
         Self::Network,
+        Self::Between,
         Self::Sharing,
         Self::HalfMessage,
         Self::Latency,
         Self::Overlap,
     ];
+
+    /// Its key in a file of parameters.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Matmul => "matmul.efficiency",
+            Self::Mixing => "matmul.mixing",
+            Self::Unaligned => "matmul.unaligned",
+            Self::Narrow => "matmul.narrow",
+            Self::Saturation => "matmul.saturation_time",
+            Self::Memory => "memory.efficiency",
+            Self::Gather => "memory.gather_efficiency",
+            Self::Launch => "launch.overhead",
+            Self::HostFloor => "host.floor_per_pass",
+            Self::HostExchange => "host.exchange",
+            Self::StepOverhead => "host.overhead_per_step",
+            Self::Link => "collective.efficiency",
+            Self::Network => "collective.network_efficiency",
+            Self::Between => "collective.between_passes",
+            Self::Sharing => "collective.network_sharing",
+            Self::HalfMessage => "collective.half_message",
+            Self::Latency => "collective.latency",
+            Self::Overlap => "collective.overlap",
+        }
+    }
+
+    /// The unit of its value as a plain number.
+    #[must_use]
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Saturation | Self::Launch | Self::HostFloor | Self::HostExchange | Self::StepOverhead | Self::Latency => "s",
+            Self::HalfMessage => "B",
+            _ => "",
+        }
+    }
 }
 
 /// Parameters of the time and power model.
@@ -111,6 +152,8 @@ pub struct Matmul {
     pub mixing: Estimate<Ratio>,
     /// Share of either that products on tensor units reach whose sizes are no multiples of 16 bytes.
     pub unaligned: Estimate<Ratio>,
+    /// Share of their peak over the dense one that products of 8 bits reach, linear layers' efficiency apart.
+    pub narrow: Estimate<Ratio>,
     /// Time that a product takes beyond its FLOPs at the full rate.
     pub saturation_time: Estimate<Seconds>,
 }
@@ -155,6 +198,8 @@ pub struct Collective {
     pub efficiency: Estimate<Ratio>,
     /// Share of a node's network that large messages reach.
     pub network_efficiency: Estimate<Ratio>,
+    /// Share of that which exchanges between passes reach.
+    pub between_passes: Estimate<Ratio>,
     /// Exponent of the share of a node's accelerators that take part.
     pub network_sharing: Estimate<Ratio>,
     /// Message that reaches half of it.
@@ -209,6 +254,7 @@ impl Performance {
             Parameter::Mixing => matmul.mixing.clone(),
             Parameter::Unaligned if precision == Precision::Fp32 => Estimate::fixed(Ratio::new(1.0)),
             Parameter::Unaligned => matmul.unaligned.clone(),
+            Parameter::Narrow => matmul.narrow.clone(),
             Parameter::Saturation => matmul.saturation_time.in_base_units(),
             Parameter::Memory => self.memory.efficiency.clone(),
             Parameter::Gather => self.memory.gather_efficiency.clone(),
@@ -218,6 +264,7 @@ impl Performance {
             Parameter::StepOverhead => self.host.overhead_per_step.as_ref()?.in_base_units(),
             Parameter::Link => collective.efficiency.clone(),
             Parameter::Network => collective.network_efficiency.clone(),
+            Parameter::Between => collective.between_passes.clone(),
             Parameter::Sharing => collective.network_sharing.clone(),
             Parameter::HalfMessage => collective.half_message.in_base_units(),
             Parameter::Latency => collective.latency.in_base_units(),

@@ -9,5 +9,5 @@ mod summary;
 pub use distribution::Distribution;
 pub use draws::uniforms;
 pub use estimate::Estimate;
-pub use least_squares::{Fit, FitError, Loss, Parameter, fit};
+pub use least_squares::{EXACT, Fit, FitError, Loss, Parameter, fit};
 pub use summary::{Interval, LEVEL};

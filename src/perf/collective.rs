@@ -94,7 +94,8 @@ impl Collective {
         }
         let apart = if self.kind == CollectiveKind::SendReceive { rates.node } else { self.reach / self.devices };
         let members = (rates.node / apart).clamp(1.0, self.devices);
-        rates.inner_link.min(rates.network * (members / rates.node).powf(rates.sharing))
+        let share = if self.when == When::Between { rates.between } else { 1.0 };
+        rates.inner_link.min(rates.network * share * (members / rates.node).powf(rates.sharing))
     }
 
     /// The time of all of them that no work hides.

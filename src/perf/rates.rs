@@ -70,6 +70,8 @@ pub struct Rates {
     pub inner_link: f64,
     /// The same of a ring through nodes that all their accelerators belong to.
     pub network: f64,
+    /// Share of it that exchanges between passes reach.
+    pub between: f64,
     /// How the share of that network falls with the share of a node's accelerators in a ring, as an exponent.
     pub sharing: f64,
     /// Message that reaches half of it, bytes.
@@ -107,12 +109,13 @@ impl Rates {
             step_overhead: of(Parameter::StepOverhead),
             inner_link: stated(peaks.link, peaks.network) * of(Parameter::Link),
             network: stated(peaks.network, peaks.link) * of(Parameter::Network),
+            between: of(Parameter::Between),
             sharing: of(Parameter::Sharing),
             half_message: exchange(Parameter::HalfMessage),
             latency: exchange(Parameter::Latency),
             overlap: of(Parameter::Overlap),
             node: peaks.node,
-            speeds: peaks.speeds,
+            speeds: peaks.speeds.reaching(of(Parameter::Narrow)),
         }
     }
 
@@ -132,6 +135,7 @@ impl Rates {
             step_overhead: 0.0,
             inner_link: f64::INFINITY,
             network: f64::INFINITY,
+            between: 1.0,
             sharing: 1.0,
             half_message: 0.0,
             latency: 0.0,
@@ -156,6 +160,11 @@ pub struct Speeds {
 }
 
 impl Speeds {
+    /// The same with products of 8 bits that reach a share of what they could.
+    fn reaching(self, share: f64) -> Self {
+        Self { int8: self.int8.map(|speed| speed * share), fp8: self.fp8.map(|speed| speed * share), ..self }
+    }
+
     /// How many times as fast as a dense product one for `unit` runs, if the device has it.
     #[must_use]
     pub fn find(&self, unit: Unit) -> Option<f64> {

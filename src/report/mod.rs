@@ -1,10 +1,12 @@
 //! Results as tables, JSON, CSV, Markdown and plots.
 
+pub mod calibrations;
 mod csv;
 mod json;
 pub mod ledger;
 mod markdown;
 mod plot;
+pub mod predictions;
 pub mod profiles;
 pub mod step;
 mod style;

@@ -92,19 +92,24 @@ pub enum FitError {
 /// them, from which on each round lowers Huber's loss.
 const ROUNDS: usize = 200;
 const ROUNDS_WITH_A_MOVING_SCALE: usize = 20;
-/// Weights (absolute) and s (relative) are settled when a round changes them less than this.
+/// Weights (absolute) and s (relative) are settled when a round changes them less than this, or than the root of a coarser
+/// tolerance.
 const SETTLED: f64 = 1e-6;
 /// Scales are at least this share of the residuals' root mean square at the start, so that data that are met exactly
 /// leave a prior its say on what they do not determine, and leave Huber's loss a threshold.
 const LEAST_SCALE: f64 = 1e-8;
 
-/// Fits `parameters` so that the residuals are small. `residuals` gets values in the parameters' own units and returns
+/// The tolerance of a fit that goes on until rounding stops it.
+pub const EXACT: f64 = f64::EPSILON;
+
+/// Fits `parameters` so that the residuals are small, until a step changes them or their squares by less than a share of
+/// `tolerance`. `residuals` gets values in the parameters' own units and returns
 /// always as many numbers; where they are not finite, the step that led there is taken back.
 ///
 /// # Errors
 ///
 /// If there is no fit: see [`FitError`].
-pub fn fit(parameters: &[Parameter], loss: Loss, residuals: impl FnMut(&[f64]) -> Vec<f64>) -> Result<Fit, FitError> {
+pub fn fit(parameters: &[Parameter], loss: Loss, tolerance: f64, residuals: impl FnMut(&[f64]) -> Vec<f64>) -> Result<Fit, FitError> {
     for (index, parameter) in parameters.iter().enumerate() {
         if let Some(problem) = parameter.problem() {
             return Err(FitError::Parameter { index, problem });
@@ -131,6 +136,7 @@ pub fn fit(parameters: &[Parameter], loss: Loss, residuals: impl FnMut(&[f64]) -
         prior_scale: 1e5 * least,
         variables: DVector::from_vec(start),
         count: first.len(),
+        tolerance,
     };
     let has_priors = parameters.iter().any(|parameter| parameter.prior.is_some());
     let mut degrees_of_freedom = first.len() as f64 - without_prior(parameters) as f64;
@@ -159,8 +165,9 @@ pub fn fit(parameters: &[Parameter], loss: Loss, residuals: impl FnMut(&[f64]) -
         let told = told_by_data(parameters, &covariance);
         degrees_of_freedom = (first.len() as f64 - told).max(1.0);
 
-        let weights_rest = weights.iter().zip(&problem.weights).all(|(new, old)| (new - old).abs() < SETTLED);
-        let scale_rests = !has_priors || (scale - before).abs() <= SETTLED * scale || scale.max(before) <= least;
+        let settled = SETTLED.max(tolerance.sqrt());
+        let weights_rest = weights.iter().zip(&problem.weights).all(|(new, old)| (new - old).abs() < settled);
+        let scale_rests = !has_priors || (scale - before).abs() <= settled * scale || scale.max(before) <= least;
         problem.weights = weights;
         problem.prior_scale = unclipped.sqrt() * used;
         if weights_rest && scale_rests {
@@ -225,7 +232,7 @@ mod tests {
         // Draper and Smith, Applied Regression Analysis (1998): s^2 / Sxx and s^2 sum x^2 / (n Sxx).
         let x = [1.0, 2.0, 3.0, 4.0, 5.0];
         let y = [1.1, 1.9, 3.2, 3.8, 5.0];
-        let found = fit(&[Parameter::free(0.0), Parameter::free(0.0)], Loss::Squares, line(&x, &y)).unwrap();
+        let found = fit(&[Parameter::free(0.0), Parameter::free(0.0)], Loss::Squares, EXACT, line(&x, &y)).unwrap();
         close(found.values[1], 0.97, 1e-9);
         close(found.values[0], 0.09, 1e-8);
         let squares: f64 = found.residuals.iter().map(|r| r * r).sum();
@@ -249,8 +256,8 @@ mod tests {
         let mut y: Vec<f64> = x.iter().zip(normal_errors("line", 20)).map(|(x, e)| 1.0 + 2.0 * x + 0.1 * e).collect();
         y[17] += 50.0;
         let start = [Parameter::free(0.0), Parameter::free(1.0)];
-        let squares = fit(&start, Loss::Squares, line(&x, &y)).unwrap();
-        let huber = fit(&start, Loss::Huber(1.345), line(&x, &y)).unwrap();
+        let squares = fit(&start, Loss::Squares, EXACT, line(&x, &y)).unwrap();
+        let huber = fit(&start, Loss::Huber(1.345), EXACT, line(&x, &y)).unwrap();
         assert!((squares.values[1] - 2.0).abs() > 0.3, "{:?}", squares.values);
         assert!((huber.values[1] - 2.0).abs() < 3.0 * huber.deviation(1), "{huber:?}");
         assert!(huber.deviation(1) < 0.01 && huber.weights[17] < 0.01 && huber.scale < 0.2, "{huber:?}");
@@ -263,8 +270,8 @@ mod tests {
     fn huber_on_normal_errors_is_nearly_squares() {
         let errors = normal_errors("errors", 4000);
         let mean = |b: &[f64]| errors.iter().map(|e| b[0] - e).collect();
-        let squares = fit(&[Parameter::free(1.0)], Loss::Squares, mean).unwrap();
-        let huber = fit(&[Parameter::free(1.0)], Loss::Huber(1.345), mean).unwrap();
+        let squares = fit(&[Parameter::free(1.0)], Loss::Squares, EXACT, mean).unwrap();
+        let huber = fit(&[Parameter::free(1.0)], Loss::Huber(1.345), EXACT, mean).unwrap();
         close(squares.scale, 1.0, 0.03);
         // 95 % efficiency: the variance of the estimate is 1 / 0.95 times that of squares.
         close((huber.deviation(0) / squares.deviation(0)).powi(2), 1.0 / 0.95, 0.03);
@@ -273,7 +280,7 @@ mod tests {
     #[test]
     fn huber_takes_data_that_are_met_exactly() {
         let mean = |b: &[f64]| [1.0, 1.0, 1.0, 1.0, 9.0].iter().map(|y| b[0] - y).collect();
-        let found = fit(&[Parameter::free(0.0)], Loss::Huber(1.345), mean).unwrap();
+        let found = fit(&[Parameter::free(0.0)], Loss::Huber(1.345), EXACT, mean).unwrap();
         assert!((found.values[0] - 1.0).abs() < 1e-4, "{found:?}");
     }
 
@@ -286,7 +293,7 @@ mod tests {
     #[test]
     fn a_prior_determines_what_the_data_do_not() {
         let a = Parameter::positive(1.0).with_prior(2.0, 0.2);
-        let found = fit(&[a, Parameter::positive(1.0)], Loss::Squares, product(1.0)).unwrap();
+        let found = fit(&[a, Parameter::positive(1.0)], Loss::Squares, EXACT, product(1.0)).unwrap();
         close(found.values[0], 2.0, 1e-3);
         close(found.values[1], 3.0, 1e-2);
         close(found.covariance[0][0].sqrt(), 0.2, 1e-3);
@@ -297,9 +304,9 @@ mod tests {
         close(found.prediction_deviation(&gradient), found.scale / 30_f64.sqrt(), 1e-3);
         // A prior's deviation means the same in every unit of the residuals, and under Huber's loss.
         for other in [
-            fit(&[a, Parameter::positive(1.0)], Loss::Squares, product(1e6)).unwrap(),
-            fit(&[a, Parameter::positive(1.0)], Loss::Squares, product(1e-6)).unwrap(),
-            fit(&[a, Parameter::positive(1.0)], Loss::Huber(1.345), product(1.0)).unwrap(),
+            fit(&[a, Parameter::positive(1.0)], Loss::Squares, EXACT, product(1e6)).unwrap(),
+            fit(&[a, Parameter::positive(1.0)], Loss::Squares, EXACT, product(1e-6)).unwrap(),
+            fit(&[a, Parameter::positive(1.0)], Loss::Huber(1.345), EXACT, product(1.0)).unwrap(),
         ] {
             close(other.values[0], 2.0, 1e-3);
             close(other.covariance[0][0].sqrt(), 0.2, 1e-3);
@@ -308,7 +315,7 @@ mod tests {
 
     #[test]
     fn without_a_prior_what_is_not_determined_is_infinite() {
-        let found = fit(&[Parameter::positive(1.0), Parameter::between(1.0, 0.0, 90.0)], Loss::Squares, product(1.0)).unwrap();
+        let found = fit(&[Parameter::positive(1.0), Parameter::between(1.0, 0.0, 90.0)], Loss::Squares, EXACT, product(1.0)).unwrap();
         close(found.values[0] * found.values[1], 6.0, 1e-2);
         assert_eq!((found.deviation(0), found.deviation(1)), (f64::INFINITY, f64::INFINITY));
         assert_eq!((found.interval(0, 0.9), found.interval(1, 0.9)), ((0.0, f64::INFINITY), (0.0, 90.0)));
@@ -320,8 +327,9 @@ mod tests {
     fn a_prior_and_data_weigh_by_their_variances() {
         // Normal mean with a normal prior: the precision-weighted mean (Gelman et al., Bayesian Data Analysis, 2013).
         let errors = normal_errors("mean", 25);
-        let found = fit(&[Parameter::free(0.0).with_prior(2.0, 0.3)], Loss::Squares, |b| errors.iter().map(|e| b[0] - (1.0 + e)).collect())
-            .unwrap();
+        let found =
+            fit(&[Parameter::free(0.0).with_prior(2.0, 0.3)], Loss::Squares, EXACT, |b| errors.iter().map(|e| b[0] - (1.0 + e)).collect())
+                .unwrap();
         let mean = 1.0 + errors.iter().sum::<f64>() / 25.0;
         let (data, prior) = (25.0 / found.scale.powi(2), 1.0 / 0.3_f64.powi(2));
         close(found.values[0], (data * mean + prior * 2.0) / (data + prior), 1e-6);
@@ -332,17 +340,17 @@ mod tests {
     #[test]
     fn exact_data_and_fewer_residuals_than_parameters_leave_priors_their_say() {
         let parameters = [Parameter::positive(1.0).with_prior(2.0, 0.2), Parameter::positive(1.0).with_prior(5.0, 0.2)];
-        let found = fit(&parameters, Loss::Squares, |b| vec![(b[0] * b[1]).ln() - 12_f64.ln()]).unwrap();
+        let found = fit(&parameters, Loss::Squares, EXACT, |b| vec![(b[0] * b[1]).ln() - 12_f64.ln()]).unwrap();
         assert!(found.values.iter().all(|value| value.is_finite()), "{found:?}");
         assert!(found.deviation(0) <= 0.2 * 1.01 * found.values[0] && found.degrees_of_freedom >= 1.0, "{found:?}");
-        let exact = fit(&parameters[..1], Loss::Squares, |b| vec![b[0] - 3.0; 4]).unwrap();
+        let exact = fit(&parameters[..1], Loss::Squares, EXACT, |b| vec![b[0] - 3.0; 4]).unwrap();
         close(exact.values[0], 3.0, 1e-9);
     }
 
     #[test]
     fn residuals_that_fail_on_the_way_are_stepped_back_from() {
         let mut calls = 0;
-        let found = fit(&[Parameter::free(40.0)], Loss::Squares, |b| {
+        let found = fit(&[Parameter::free(40.0)], Loss::Squares, EXACT, |b| {
             calls += 1;
             // The logarithm has no value below zero, where the first step leads.
             if b[0] > 0.0 { vec![b[0].ln() - 0.1, b[0].ln() + 0.1] } else { vec![f64::NAN] }
@@ -355,13 +363,13 @@ mod tests {
     #[test]
     fn what_cannot_be_fitted_is_an_error() {
         let two = [Parameter::free(1.0), Parameter::free(1.0)];
-        let few = fit(&two, Loss::Squares, |b| b.to_vec()).unwrap_err();
+        let few = fit(&two, Loss::Squares, EXACT, |b| b.to_vec()).unwrap_err();
         assert_eq!(few, FitError::TooFewResiduals { residuals: 2, parameters: 2 });
-        let start = fit(&two, Loss::Squares, |_| vec![0.0, 1.0, f64::NAN]).unwrap_err();
+        let start = fit(&two, Loss::Squares, EXACT, |_| vec![0.0, 1.0, f64::NAN]).unwrap_err();
         assert_eq!(start, FitError::Start { index: 2 });
-        assert_eq!(fit(&[], Loss::Squares, |_| vec![1.0]).unwrap_err(), FitError::NoParameters);
-        assert_eq!(fit(&two, Loss::Huber(0.0), |_| vec![1.0; 3]).unwrap_err(), FitError::Threshold);
-        let outside = fit(&[Parameter::positive(-1.0)], Loss::Squares, |_| vec![1.0; 3]).unwrap_err();
+        assert_eq!(fit(&[], Loss::Squares, EXACT, |_| vec![1.0]).unwrap_err(), FitError::NoParameters);
+        assert_eq!(fit(&two, Loss::Huber(0.0), EXACT, |_| vec![1.0; 3]).unwrap_err(), FitError::Threshold);
+        let outside = fit(&[Parameter::positive(-1.0)], Loss::Squares, EXACT, |_| vec![1.0; 3]).unwrap_err();
         assert!(matches!(outside, FitError::Parameter { index: 0, .. }), "{outside}");
     }
 
@@ -381,7 +389,7 @@ mod tests {
             ];
             let loss = if huber { Loss::Huber(1.345) } else { Loss::Squares };
             let model = |b: &[f64]| y.iter().enumerate().map(|(i, y)| b[0] + b[1] * (b[2] * i as f64).exp() - y).collect();
-            if let Ok(found) = fit(&parameters, loss, model) {
+            if let Ok(found) = fit(&parameters, loss, EXACT, model) {
                 for (i, parameter) in parameters.iter().enumerate() {
                     let (low, high) = found.interval(i, 0.9);
                     prop_assert!(parameter.low <= low && low <= found.values[i], "{i} {found:?}");

@@ -12,8 +12,6 @@ use super::{FitError, Parameter};
 const PATIENCE: usize = 100;
 /// It is started at most this often.
 const STARTS: usize = 20;
-/// It goes on until rounding stops it: a flat minimum is found to half as many digits as its depth.
-const TOLERANCE: f64 = f64::EPSILON;
 /// What a residual counts as where it is not finite: more than any that is, so that the solver steps back.
 const FAILED: f64 = 1e150;
 
@@ -27,6 +25,8 @@ pub(super) struct Problem<'a, F> {
     pub(super) variables: DVector<f64>,
     /// How many residuals there are.
     pub(super) count: usize,
+    /// From which relative change on the solver goes on.
+    pub(super) tolerance: f64,
 }
 
 impl<F: FnMut(&[f64]) -> Vec<f64>> Problem<'_, F> {
@@ -110,10 +110,11 @@ impl<F: FnMut(&[f64]) -> Vec<f64>> LeastSquaresProblem<f64, Dyn, Dyn> for Proble
     }
 }
 
-/// Runs the solver until rounding stops it. It scales each variable by the steepest slope that it has seen, which makes it
+/// Runs the solver to its tolerance. With the least one, a flat minimum is found to half as many digits as its depth. It scales each variable by the steepest slope that it has seen, which makes it
 /// creep where a slope vanishes, as on the way to a bound; therefore it is started anew where it runs out of patience.
 pub(super) fn solve<F: FnMut(&[f64]) -> Vec<f64>>(mut problem: Problem<'_, F>) -> Result<Problem<'_, F>, FitError> {
-    let solver = LevenbergMarquardt::new().with_ftol(TOLERANCE).with_xtol(TOLERANCE).with_gtol(TOLERANCE).with_patience(PATIENCE);
+    let tolerance = problem.tolerance;
+    let solver = LevenbergMarquardt::new().with_ftol(tolerance).with_xtol(tolerance).with_gtol(tolerance).with_patience(PATIENCE);
     for start in 1.. {
         let report;
         (problem, report) = solver.minimize(problem);

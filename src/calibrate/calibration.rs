@@ -1,0 +1,293 @@
+//! A calibration: what a software stack was found to achieve on devices of one vendor, with how well that is known.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::Deserialize;
+
+use super::fit::{self, BETWEEN_SIBLINGS, OWN};
+use crate::document::{Diagnostic, Node, Problem};
+use crate::hardware::Parameter;
+use crate::numeric;
+
+/// A calibration, as its file holds it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Version of the file format, 1.
+    pub schema: u32,
+    /// Its name, that of the file.
+    pub name: String,
+    /// The software stack.
+    pub stack: String,
+    /// Who makes the devices.
+    pub vendor: String,
+    /// What products run on: tensor or vector units.
+    pub units: Units,
+    /// The day of the fit.
+    pub date: String,
+    /// The version of the program that made it.
+    pub program: String,
+    /// The tables whose rows it was fitted to.
+    pub tables: Vec<FittedTable>,
+    /// Residuals less the parameters that the rows determine.
+    pub degrees_of_freedom: f64,
+    /// Standard deviation of ln(computed / measured).
+    pub scale: f64,
+    /// How many times as wide as that and the parameters' uncertainty say an interval has to be to hold nine of ten rows that
+    /// the fit has not seen.
+    pub widening: f64,
+    /// Values by key.
+    pub parameters: BTreeMap<String, Value>,
+    /// The devices and how each differs.
+    pub devices: Vec<FittedDevice>,
+    /// The covariance of the changed variables: parameters in their order, then those of the devices.
+    pub covariance: Vec<Vec<f64>>,
+    /// Errors of rows that a fit had seen, and of those held out, by regime.
+    pub errors: Vec<Errors>,
+}
+
+/// What products run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Units {
+    /// Products of tf32, 16 and 8 bits.
+    Tensor,
+    /// Products of fp32.
+    Vector,
+}
+
+impl Units {
+    /// The word in files and outputs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Tensor => "tensor",
+            Self::Vector => "vector",
+        }
+    }
+}
+
+/// A table that rows were taken from.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FittedTable {
+    /// Its file.
+    pub file: String,
+    /// The hash of what it held.
+    pub sha256: String,
+    /// Rows that the fit saw.
+    pub rows: usize,
+}
+
+/// A fitted value with its 90 % interval, in base units.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Value {
+    /// The value.
+    pub value: f64,
+    /// Low end.
+    pub low: f64,
+    /// High end.
+    pub high: f64,
+}
+
+/// How a device differs from its siblings.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FittedDevice {
+    /// Its name.
+    pub name: String,
+    /// Rows of it.
+    pub rows: usize,
+    /// Deviations of the logits of [`OWN`], none where it is the only device.
+    pub deviations: Vec<f64>,
+}
+
+/// Errors of some rows: of computed over measured seconds, as shares.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Errors {
+    /// Which rows, such as `tensor_parallel = 4`.
+    pub regime: String,
+    /// Whether the fit had not seen them.
+    pub held_out: bool,
+    /// How many.
+    pub rows: usize,
+    /// Mean absolute.
+    pub mean: f64,
+    /// Median absolute.
+    pub median: f64,
+    /// Largest absolute.
+    pub worst: f64,
+    /// Mean, with its sign.
+    pub bias: f64,
+    /// Share of rows inside the 90 % interval.
+    pub inside: f64,
+}
+
+impl Errors {
+    /// Of rows with these errors, and whether each was inside its interval.
+    #[must_use]
+    pub fn of(regime: &str, held_out: bool, errors: &[(f64, bool)]) -> Self {
+        let mut sizes: Vec<f64> = errors.iter().map(|(error, _)| error.abs()).collect();
+        sizes.sort_by(f64::total_cmp);
+        let count = errors.len().max(1) as f64;
+        Self {
+            regime: regime.to_string(),
+            held_out,
+            rows: errors.len(),
+            mean: sizes.iter().sum::<f64>() / count,
+            median: sizes.get(sizes.len() / 2).copied().unwrap_or_default(),
+            worst: sizes.last().copied().unwrap_or_default(),
+            bias: errors.iter().map(|(error, _)| error).sum::<f64>() / count,
+            inside: errors.iter().filter(|(_, inside)| *inside).count() as f64 / count,
+        }
+    }
+}
+
+impl Calibration {
+    /// Reads a calibration and refuses one that cannot be.
+    ///
+    /// # Errors
+    /// A key is unknown, missing or of the wrong type, or a value is impossible.
+    pub fn read(node: &Node) -> Result<Self, Diagnostic> {
+        let calibration: Self = node.read()?;
+        match calibration.problem() {
+            Some(problem) => Err(problem.at(node)),
+            None => Ok(calibration),
+        }
+    }
+
+    fn problem(&self) -> Option<Problem> {
+        for parameter in Parameter::ALL {
+            let key = parameter.key();
+            let Some(value) = self.parameters.get(key) else {
+                return Some(Problem::new(format!("parameters.{key}"), "nothing", "a value of every parameter"));
+            };
+            let (low, high) = fit::bounds(parameter);
+            if !(value.value >= low && value.value <= high) {
+                return Some(Problem::new(format!("parameters.{key}"), value.value.to_string(), format!("{low} to {high}")));
+            }
+        }
+        if let Some(key) = self.parameters.keys().find(|key| !Parameter::ALL.iter().any(|parameter| parameter.key() == *key)) {
+            return Some(Problem::new("parameters", format!("\"{key}\""), Parameter::ALL.map(Parameter::key).join(", ")));
+        }
+        let own = if self.devices.len() > 1 { OWN.len() } else { 0 };
+        if let Some(device) = self.devices.iter().find(|device| device.deviations.len() != own) {
+            return Some(Problem::new("devices", format!("{} deviations of {}", device.deviations.len(), device.name), own.to_string()));
+        }
+        let size = Parameter::ALL.len() + own * self.devices.len();
+        if self.covariance.len() != size || self.covariance.iter().any(|row| row.len() != size) {
+            return Some(Problem::new("covariance", format!("{} rows", self.covariance.len()), format!("{size} rows of {size} numbers")));
+        }
+        (!(self.scale > 0.0 && self.widening > 0.0)).then(|| Problem::new("scale", self.scale.to_string(), "above 0"))
+    }
+
+    /// The values of the fit in their order.
+    #[must_use]
+    pub fn values(&self) -> Vec<f64> {
+        let shared = Parameter::ALL.map(|parameter| self.parameters.get(parameter.key()).map_or(0.0, |value| value.value));
+        shared.into_iter().chain(self.devices.iter().flat_map(|device| device.deviations.iter().copied())).collect()
+    }
+
+    /// The place of a device among those that it was fitted on.
+    #[must_use]
+    pub fn device(&self, name: &str) -> Option<usize> {
+        self.devices.iter().position(|device| device.name == name)
+    }
+
+    /// Standard deviation of ln of what `seconds` computes for a device from values: what is not known of the parameters, what a
+    /// device that was not measured may differ by, and the scatter of runs.
+    pub fn deviation(&self, known: bool, seconds: impl Fn(&[f64]) -> f64) -> f64 {
+        let values = self.values();
+        let shapes = Parameter::ALL.map(|parameter| {
+            let (low, high) = fit::bounds(parameter);
+            numeric::Parameter { start: values[parameter as usize], low, high, prior: None }
+        });
+        let slope = |index: usize| {
+            let side = |step: f64| {
+                let mut moved = values.clone();
+                moved[index] = match shapes.get(index) {
+                    Some(shape) => shape.value(shape.variable(values[index]) + step),
+                    None => values[index] + step,
+                };
+                seconds(&moved).ln()
+            };
+            const STEP: f64 = 1e-3;
+            (side(STEP) - side(-STEP)) / (2.0 * STEP)
+        };
+        let gradient: Vec<f64> = (0..values.len()).map(slope).collect();
+        let fitted: f64 =
+            gradient.iter().zip(&self.covariance).map(|(g, row)| g * row.iter().zip(&gradient).map(|(c, h)| c * h).sum::<f64>()).sum();
+        let between: f64 = if known { 0.0 } else { OWN.iter().map(|own| (gradient[*own as usize] * BETWEEN_SIBLINGS).powi(2)).sum() };
+        (self.scale.powi(2) + fitted.max(0.0) + between).sqrt()
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        let mut line = |text: String| {
+            out += &text;
+            out.push('\n');
+        };
+        line(format!("schema = {}", self.schema));
+        for (key, value) in [
+            ("name", self.name.as_str()),
+            ("stack", &self.stack),
+            ("vendor", &self.vendor),
+            ("units", self.units.word()),
+            ("date", &self.date),
+            ("program", &self.program),
+        ] {
+            line(format!("{key} = {value:?}"));
+        }
+        line("# ln(computed / measured): standard deviation, and how much wider an interval is than it says.".into());
+        line(format!("degrees_of_freedom = {:.1}", self.degrees_of_freedom));
+        line(format!("scale = {:.4}", self.scale));
+        line(format!("widening = {:.3}", self.widening));
+        line("covariance = [".into());
+        for row in &self.covariance {
+            line(format!("  [{}],", row.iter().map(|value| format!("{value:.3e}")).collect::<Vec<_>>().join(", ")));
+        }
+        line("]".into());
+        for table in &self.tables {
+            line(format!("\n[[tables]]\nfile = {:?}\nsha256 = {:?}\nrows = {}", table.file, table.sha256, table.rows));
+        }
+        line("\n# Shares of peaks, s and B, with 90 % intervals.\n[parameters]".into());
+        for parameter in Parameter::ALL {
+            if let Some(Value { value, low, high }) = self.parameters.get(parameter.key()) {
+                line(format!("{:?} = {{ value = {value:.4e}, low = {low:.3e}, high = {high:.3e} }}", parameter.key()));
+            }
+        }
+        for device in &self.devices {
+            let deviations: Vec<String> = device.deviations.iter().map(|value| format!("{value:.4}")).collect();
+            line(format!("\n[[devices]]\nname = {:?}\nrows = {}\ndeviations = [{}]", device.name, device.rows, deviations.join(", ")));
+        }
+        for errors in &self.errors {
+            let Errors { regime, held_out, rows, mean, median, worst, bias, inside } = errors;
+            line(format!("\n[[errors]]\nregime = {regime:?}\nheld_out = {held_out}\nrows = {rows}"));
+            line(format!("mean = {mean:.4}\nmedian = {median:.4}\nworst = {worst:.4}\nbias = {bias:.4}\ninside = {inside:.3}"));
+        }
+        out
+    }
+}
+
+/// The values that rows determine, for people: a table's worth of text.
+#[must_use]
+pub fn summary(calibration: &Calibration) -> String {
+    let mut out = String::new();
+    let rows: usize = calibration.tables.iter().map(|table| table.rows).sum();
+    let told = rows as f64 - calibration.degrees_of_freedom;
+    let own = calibration.devices.iter().map(|device| device.deviations.len()).sum::<usize>();
+    let _ = writeln!(
+        out,
+        "{}: {rows} rows, {} parameters ({} of the stack, {own} of devices), of which the rows determine {told:.1}; scatter {:.1} %",
+        calibration.name,
+        Parameter::ALL.len() + own,
+        Parameter::ALL.len(),
+        100.0 * calibration.scale
+    );
+    out
+}

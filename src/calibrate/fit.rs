@@ -1,0 +1,131 @@
+//! Fits of what a software stack achieves, on one device or several that are siblings.
+//!
+//! All devices of a stack share its parameters; each may differ from its siblings in how much of its peaks it reaches, by a
+//! deviation that is drawn towards zero. A device that was not measured is one whose deviation is zero, give or take that of
+//! its siblings. Residuals are logarithms of computed over measured seconds.
+
+use crate::document::Diagnostic;
+use crate::hardware::{Accelerator, Parameter, Performance, Precision};
+use crate::numeric::{self, Estimate, Fit, FitError, Loss};
+use crate::perf::{Achieved, Rates, step_energy, step_time};
+use crate::units::Ratio;
+
+use super::calibration::Units;
+use super::prepare::Prepared;
+
+/// In what devices of a stack may differ.
+pub const OWN: [Parameter; 2] = [Parameter::Matmul, Parameter::Mixing];
+/// Standard deviation of that between siblings, in the logit of the share.
+pub const BETWEEN_SIBLINGS: f64 = 0.3;
+/// Standard deviation of ln of a parameter of which the class knows nothing.
+const UNKNOWN: f64 = 1.5;
+/// Seconds of a step that no kernel explains, where the class knows nothing.
+const STEP_OVERHEAD: f64 = 3e-3;
+/// Huber's threshold, in standard deviations (Huber 1981: 95 % efficiency for normal residuals).
+const THRESHOLD: f64 = 1.345;
+
+/// From which relative change on a fit goes on: far below what rows scatter.
+const TOLERANCE: f64 = 1e-5;
+
+/// A run that a fit sees.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Its work.
+    pub prepared: Prepared,
+    /// Its device among those of the fit.
+    pub device: usize,
+    /// Seconds.
+    pub measured: f64,
+}
+
+/// The bounds of a parameter.
+#[must_use]
+pub fn bounds(parameter: Parameter) -> (f64, f64) {
+    match parameter {
+        Parameter::Sharing => (0.0, 2.0),
+        Parameter::Matmul
+        | Parameter::Mixing
+        | Parameter::Unaligned
+        | Parameter::Narrow
+        | Parameter::Memory
+        | Parameter::Gather
+        | Parameter::Link
+        | Parameter::Network
+        | Parameter::Between
+        | Parameter::Overlap => (0.0, 1.0),
+        Parameter::Saturation
+        | Parameter::Launch
+        | Parameter::HostFloor
+        | Parameter::HostExchange
+        | Parameter::StepOverhead
+        | Parameter::HalfMessage
+        | Parameter::Latency => (0.0, f64::INFINITY),
+    }
+}
+
+/// A parameter as the class knows it: its centre, and as deviation what the class's 90 % interval says.
+fn prior(parameter: Parameter, known: Option<&Estimate<Ratio>>) -> numeric::Parameter {
+    let (low, high) = bounds(parameter);
+    let Some(known) = known else {
+        return numeric::Parameter { start: STEP_OVERHEAD, low, high, prior: Some((STEP_OVERHEAD, UNKNOWN)) };
+    };
+    let inside = |value: f64| value.clamp(low + 1e-3 * known.centre().value().max(1e-9), if high.is_finite() { high - 1e-2 } else { high });
+    let centre = inside(known.centre().value());
+    let shape = numeric::Parameter { start: centre, low, high, prior: None };
+    let [from, to] = [0.05, 0.95].map(|level| shape.variable(inside(known.distribution.quantile(level))));
+    shape.with_prior(centre, ((to - from) / (2.0 * 1.645)).max(0.05))
+}
+
+/// The parameters of a fit: those of the stack, then what each device has of its own.
+pub fn parameters(class: &Performance, device: &Accelerator, precision: Precision, devices: usize) -> Vec<numeric::Parameter> {
+    let shared = Parameter::ALL.map(|parameter| prior(parameter, class.of(parameter, device, precision).as_ref()));
+    let own = numeric::Parameter::free(0.0).with_prior(0.0, BETWEEN_SIBLINGS);
+    let differ = if devices > 1 { devices * OWN.len() } else { 0 };
+    shared.into_iter().chain(std::iter::repeat_n(own, differ)).collect()
+}
+
+/// What a device achieves by the values of a fit; a device that the fit does not know is like the stack's.
+#[must_use]
+pub fn achieved(values: &[f64], device: Option<usize>, prepared: &Prepared) -> Achieved {
+    let shared = Parameter::ALL.len();
+    let mut out = Achieved::new(|parameter| values[parameter as usize]);
+    if let Some(device) = device {
+        for (index, parameter) in OWN.into_iter().enumerate() {
+            let Some(deviation) = values.get(shared + device * OWN.len() + index) else { break };
+            let (low, high) = bounds(parameter);
+            let shape = numeric::Parameter { start: 0.5 * (low + high), low, high, prior: None };
+            out.set(parameter, shape.value(shape.variable(out.get(parameter)) + deviation));
+        }
+    }
+    if !prepared.eager {
+        out.set(Parameter::HostFloor, 0.0);
+        out.set(Parameter::HostExchange, 0.0);
+    }
+    if prepared.units == Units::Vector {
+        out.set(Parameter::Unaligned, 1.0);
+    }
+    out
+}
+
+/// Seconds of a step by the values of a fit, the power limit held.
+#[must_use]
+pub fn seconds(prepared: &Prepared, values: &[f64], device: Option<usize>) -> f64 {
+    let rates = Rates::new(&prepared.peaks, &achieved(values, device, prepared));
+    let time = step_time(&prepared.work, &rates).total();
+    prepared.power.as_ref().map_or(time, |power| step_energy(&prepared.work, time, &rates, power).0).value()
+}
+
+/// Fits the parameters to rows.
+///
+/// # Errors
+/// The fit does not come to rest.
+pub fn fit(rows: &[&Row], parameters: &[numeric::Parameter]) -> Result<Fit, FitError> {
+    numeric::fit(parameters, Loss::Huber(THRESHOLD), TOLERANCE, |values| {
+        rows.iter().map(|row| (seconds(&row.prepared, values, Some(row.device)) / row.measured).ln()).collect()
+    })
+}
+
+/// A message about a fit that failed.
+pub fn failed(stack: &str, error: &FitError) -> Diagnostic {
+    Diagnostic::new(&crate::document::Origin::whole(stack), "", error.to_string(), "rows that determine the parameters")
+}

@@ -1,0 +1,236 @@
+//! Predictions of runs: seconds and watts of a step, with an interval and what they rest on.
+
+use super::calibration::{Calibration, FittedDevice, Units, Value};
+use super::fit::{self, OWN};
+use super::prepare::{Prepared, Workshop};
+use super::run::Run;
+use crate::document::Diagnostic;
+use crate::hardware::{Accelerator, Parameter, Performance, Precision};
+use crate::numeric;
+use crate::perf::{Rates, StepTime, step_energy, step_time};
+use crate::units::Seconds;
+
+/// What a prediction rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Basis {
+    /// A calibration on this device and stack.
+    Calibration(String),
+    /// A calibration of the stack on other devices, by peaks.
+    Siblings(String),
+    /// The same, with how the device differs from them in another stack's calibration.
+    SiblingsAnd(String, String),
+    /// What devices of its class mostly achieve.
+    ClassDefaults,
+}
+
+impl std::fmt::Display for Basis {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Calibration(name) => write!(out, "calibration {name}"),
+            Self::Siblings(name) => write!(out, "siblings of calibration {name}"),
+            Self::SiblingsAnd(name, other) => write!(out, "siblings of calibration {name} and this device in {other}"),
+            Self::ClassDefaults => out.write_str("class defaults"),
+        }
+    }
+}
+
+/// A prediction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// Seconds of a step.
+    pub seconds: f64,
+    /// Ends of its 90 % interval.
+    pub interval: (f64, f64),
+    /// Mean power of an accelerator, W, where the profile states its limit.
+    pub watts: Option<f64>,
+    /// What it rests on.
+    pub basis: Basis,
+    /// Where the time goes.
+    pub step: StepTime,
+    /// Sequences that an accelerator runs at once.
+    pub micro_batch: u64,
+}
+
+impl Prediction {
+    /// What most of the time goes to; `power cap` where the power limit makes the step longer.
+    #[must_use]
+    pub fn bound_by(&self) -> &'static str {
+        if self.throttled() > 0.0 {
+            return "power cap";
+        }
+        let step = &self.step;
+        let parts = [
+            ("compute", step.compute),
+            ("memory", step.memory + step.optimizer),
+            ("launch", step.launch + step.host),
+            ("network", step.exchange),
+            ("pipeline", step.bubble),
+        ];
+        parts.into_iter().max_by(|a, b| a.1.value().total_cmp(&b.1.value())).map_or("compute", |(name, _)| name)
+    }
+
+    /// Seconds by which the power limit makes a step longer.
+    #[must_use]
+    pub fn throttled(&self) -> f64 {
+        (self.seconds - self.step.total().value()).max(0.0)
+    }
+}
+
+/// Scatter of runs around class defaults, ln: assumed, that of the worst calibration of ours twice.
+const CLASS_SCALE: f64 = 0.1;
+
+impl Units {
+    /// What products of a precision run on.
+    #[must_use]
+    pub fn of(precision: Precision) -> Self {
+        if precision == Precision::Fp32 { Self::Vector } else { Self::Tensor }
+    }
+}
+
+/// The class defaults in the form of a calibration.
+#[must_use]
+pub fn class_default(class: &Performance, device: &Accelerator, precision: Precision) -> Calibration {
+    let parameters = fit::parameters(class, device, precision, 1);
+    let covariance = |row: usize| {
+        let variance = parameters[row].prior.map_or(0.0, |(_, deviation)| deviation * deviation);
+        (0..parameters.len()).map(|column| if row == column { variance } else { 0.0 }).collect()
+    };
+    let value = |parameter: Parameter| {
+        let value = parameters[parameter as usize].start;
+        (parameter.key().to_string(), Value { value, low: value, high: value })
+    };
+    Calibration {
+        schema: 1,
+        name: "class-defaults".into(),
+        stack: String::new(),
+        vendor: String::new(),
+        units: Units::of(precision),
+        date: String::new(),
+        program: String::new(),
+        tables: Vec::new(),
+        degrees_of_freedom: 1.0,
+        scale: CLASS_SCALE,
+        widening: 1.0,
+        parameters: Parameter::ALL.map(value).into_iter().collect(),
+        devices: vec![FittedDevice { name: device.name.clone(), rows: 0, deviations: Vec::new() }],
+        covariance: (0..parameters.len()).map(covariance).collect(),
+        errors: Vec::new(),
+    }
+}
+
+/// The work of a run; where it does not say its micro-batch, with the one that takes least time and fits the memory, or the
+/// smallest if none fits.
+///
+/// # Errors
+/// A name is not known, or sizes and degrees do not fit each other.
+pub fn choose(
+    workshop: &mut Workshop<'_>,
+    class: &Performance,
+    run: &Run,
+    calibration: &Calibration,
+    device: Option<usize>,
+) -> Result<Prepared, Diagnostic> {
+    let candidates = Workshop::micro_batches(run);
+    if let [only] = candidates[..] {
+        return workshop.prepare(run, only);
+    }
+    let capacity = workshop.device(run)?.0.memory.capacity.centre();
+    let overhead = &class.memory_overhead;
+    let (context, fragmentation) = (overhead.context.centre(), overhead.fragmentation.centre().value());
+    let values = calibration.values();
+    let mut best: Option<(f64, Prepared)> = None;
+    for micro_batch in candidates {
+        let prepared = workshop.prepare(run, micro_batch)?;
+        if best.is_some() && prepared.memory.with_overhead(context, fragmentation) > capacity {
+            break;
+        }
+        let seconds = fit::seconds(&prepared, &values, device);
+        if best.as_ref().is_none_or(|(least, _)| seconds < *least) {
+            best = Some((seconds, prepared));
+        }
+    }
+    best.map(|(_, prepared)| prepared).ok_or_else(|| Diagnostic::new(&run.origin, "micro_batch", "nothing", "a micro-batch"))
+}
+
+/// Predicts a run.
+///
+/// # Errors
+/// A name is not known, or sizes and degrees do not fit each other.
+pub fn predict(
+    workshop: &mut Workshop<'_>,
+    class: &Performance,
+    calibrations: &[Calibration],
+    run: &Run,
+) -> Result<Prediction, Diagnostic> {
+    workshop.stack(run)?;
+    let accelerator = workshop.device(run)?.0.clone();
+    let (calibration, device, basis) = basis(class, calibrations, run, &accelerator);
+    let prepared = choose(workshop, class, run, &calibration, device)?;
+    let values = calibration.values();
+    let seconds = |values: &[f64]| fit::seconds(&prepared, values, device);
+    let known = !matches!(basis, Basis::Siblings(_) | Basis::SiblingsAnd(..));
+    let spread = (1.645 * calibration.widening * calibration.deviation(known, seconds)).exp();
+    let rates = Rates::new(&prepared.peaks, &fit::achieved(&values, device, &prepared));
+    let step = step_time(&prepared.work, &rates);
+    let (total, watts) = match &prepared.power {
+        Some(power) => {
+            let (time, energy) = step_energy(&prepared.work, step.total(), &rates, power);
+            (time, Some(energy.value() / time.value()))
+        }
+        None => (step.total(), None),
+    };
+    let total = Seconds::value(total);
+    Ok(Prediction { seconds: total, interval: (total / spread, total * spread), watts, basis, step, micro_batch: prepared.micro_batch })
+}
+
+/// The calibration that speaks of a run, the place of its device in it, and how it comes to speak of it.
+fn basis(class: &Performance, calibrations: &[Calibration], run: &Run, device: &Accelerator) -> (Calibration, Option<usize>, Basis) {
+    let units = Units::of(run.precision);
+    let fits = |calibration: &&Calibration| calibration.vendor == device.vendor && calibration.units == units;
+    let Some(own) = calibrations.iter().filter(fits).find(|calibration| calibration.stack == run.framework) else {
+        return (class_default(class, device, run.precision), None, Basis::ClassDefaults);
+    };
+    if let Some(place) = own.device(&device.name) {
+        return (own.clone(), Some(place), Basis::Calibration(own.name.clone()));
+    }
+    let others = calibrations.iter().filter(fits).filter_map(|other| Some((other, likened(own, other, &device.name)?)));
+    match others.max_by_key(|(other, _)| other.devices.len()) {
+        Some((other, likened)) => {
+            let place = likened.device(&device.name);
+            (likened, place, Basis::SiblingsAnd(own.name.clone(), other.name.clone()))
+        }
+        None => (own.clone(), None, Basis::Siblings(own.name.clone())),
+    }
+}
+
+/// A calibration with one more device, as far from those that it knows as another calibration finds it from the same.
+fn likened(own: &Calibration, other: &Calibration, device: &str) -> Option<Calibration> {
+    let there = other.device(device)?;
+    if own.devices.len() < 2 || other.devices.len() < 2 {
+        return None;
+    }
+    let logit = |calibration: &Calibration, device: usize, index: usize| {
+        let (low, high) = fit::bounds(OWN[index]);
+        let shape = numeric::Parameter { start: 0.5 * (low + high), low, high, prior: None };
+        Some(shape.variable(calibration.parameters.get(OWN[index].key())?.value) + calibration.devices[device].deviations.get(index)?)
+    };
+    let shared: Vec<(usize, usize)> =
+        own.devices.iter().enumerate().filter_map(|(here, fitted)| Some((here, other.device(&fitted.name)?))).collect();
+    if shared.is_empty() {
+        return None;
+    }
+    let mut likened = own.clone();
+    let deviation = |index: usize| {
+        let apart = |(here, there): &(usize, usize)| Some(logit(own, *here, index)? - logit(other, *there, index)?);
+        let apart = shared.iter().map(apart).sum::<Option<f64>>()? / shared.len() as f64;
+        let (low, high) = fit::bounds(OWN[index]);
+        let shape = numeric::Parameter { start: 0.5 * (low + high), low, high, prior: None };
+        Some(logit(other, there, index)? + apart - shape.variable(own.parameters.get(OWN[index].key())?.value))
+    };
+    let deviations = (0..OWN.len()).map(deviation).collect::<Option<Vec<f64>>>()?;
+    let size = likened.covariance.len() + deviations.len();
+    likened.devices.push(FittedDevice { name: device.to_string(), rows: 0, deviations });
+    likened.covariance.iter_mut().for_each(|row| row.resize(size, 0.0));
+    likened.covariance.resize(size, vec![0.0; size]);
+    Some(likened)
+}

@@ -1,0 +1,94 @@
+//! `lowcarb calibrate`: measured runs to what a device and a software stack achieve.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+
+use super::{Failure, class_defaults, print, tell};
+use crate::calibrate::{Calibration, RunTable, Table, Workshop, calibrate};
+use crate::document::{Kind, Origin, Resolver};
+use crate::hardware::Accelerator;
+use crate::report::calibrations;
+use crate::store::{self, Store};
+
+/// Fit what devices and software stacks achieve to tables of measured runs, with errors on rows that were held out.
+#[derive(Args)]
+pub(crate) struct Calibrate {
+    /// CSV files with the columns of measurements/runs/*.csv.
+    #[arg(required = true)]
+    input: Vec<PathBuf>,
+    /// Use rows of this accelerator alone.
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
+    /// Write a file for each stack and vendor into this folder; without it they are printed.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+impl Calibrate {
+    pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
+        let store = Store::standard();
+        let class = class_defaults(&store)?;
+        if let Some(folder) = self.out.as_ref().filter(|folder| folder.exists() && !folder.is_dir()) {
+            return Err(Failure::Input(format!("{}: found a file, allowed: a folder", folder.display())));
+        }
+        let mut tables = Vec::new();
+        for path in &self.input {
+            let text = store::read_file(path, store::LARGEST_TABLE)?;
+            let runs = RunTable::read(&text.file, &text.text, &[])?;
+            tables.push(Table { file: text.file, sha256: store::hash(&text.text), runs });
+        }
+        let device = match &self.device {
+            Some(name) => {
+                let mut resolver = Resolver::new(&store);
+                let node = resolver.named(Kind::Accelerator, name, &Origin::whole("--device"))?;
+                Some(Accelerator::read(&node)?.name)
+            }
+            None => None,
+        };
+        let mut workshop = Workshop::new(Resolver::new(&store), &class);
+        let program = concat!("lowcarb ", env!("CARGO_PKG_VERSION"));
+        let rows: usize = tables.iter().map(|table| table.runs.rows.len()).sum();
+        tell(&format!("fitting {rows} rows, and again without each regime"));
+        let made = calibrate(&mut workshop, &class, &tables, device.as_deref(), (&today(), program))?;
+        made.left_out.iter().take(10).for_each(|why| tell(&format!("left out: {why}")));
+        if made.left_out.len() > 10 {
+            tell(&format!("{} more rows were left out", made.left_out.len() - 10));
+        }
+        if made.calibrations.is_empty() {
+            return Err(Failure::Input("no row can be fitted: nothing was measured, or no row is of that device".into()));
+        }
+        match &self.out {
+            Some(folder) => {
+                std::fs::create_dir_all(folder).map_err(|error| Failure::Input(format!("{}: {error}", folder.display())))?;
+                for calibration in &made.calibrations {
+                    let path = folder.join(format!("{}.toml", calibration.name));
+                    store::write_whole(&path, &calibration.text())
+                        .map_err(|error| Failure::Work(format!("{}: {error}", path.display())))?;
+                    tell(&format!("written: {}", path.display()));
+                }
+                print(&calibrations::table(&made.calibrations))?;
+            }
+            None => {
+                tell(&calibrations::table(&made.calibrations));
+                print(&made.calibrations.iter().map(Calibration::text).collect::<Vec<_>>().join("\n"))?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The day, UTC, as year-month-day (Hinnant, "chrono-compatible low-level date algorithms", civil_from_days).
+fn today() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let shifted = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{:02}", day_of_year - (153 * shifted_month + 2) / 5 + 1)
+}

@@ -1,0 +1,64 @@
+//! `lowcarb predict`: a prediction beside each row of a table of runs.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{Failure, calibrations, class_defaults, print, tell};
+use crate::calibrate::{RunTable, Workshop, predict};
+use crate::document::Resolver;
+use crate::report::predictions;
+use crate::store::{self, Store};
+
+/// Predict seconds and watts of a step for every row of a table of runs, with a 90 % interval and a breakdown.
+#[derive(Args)]
+pub(crate) struct Predict {
+    /// A CSV file; its columns are those of measurements/runs/*.csv.
+    table: PathBuf,
+    /// What is printed.
+    #[arg(long, value_enum, default_value = "csv")]
+    format: PredictFormat,
+    /// A calibration to use before the shipped ones; may be given again.
+    #[arg(long, value_name = "FILE")]
+    calibration: Vec<PathBuf>,
+    /// Take the shipped calibrations for nothing: class defaults, or those given.
+    #[arg(long)]
+    without_shipped: bool,
+    /// Overlay a column of every row, such as precision=bf16-mixed; may be given again.
+    #[arg(long = "set", value_name = "COLUMN=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum PredictFormat {
+    /// The rows with further columns.
+    Csv,
+    /// Versioned JSON.
+    Json,
+}
+
+impl Predict {
+    pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
+        let store = Store::standard();
+        let class = class_defaults(&store)?;
+        let calibrations = calibrations(&store, &self.calibration, !self.without_shipped)?;
+        let text = store::read_file(&self.table, store::LARGEST_TABLE)?;
+        let table = RunTable::read(&text.file, &text.text, &self.set)?;
+        let mut workshop = Workshop::new(Resolver::new(&store), &class);
+        let predicted: Vec<predictions::Predicted> =
+            table.rows.iter().map(|(_, run)| run.clone().and_then(|run| predict(&mut workshop, &class, &calibrations, &run))).collect();
+        let failed: Vec<_> = predicted.iter().filter_map(|row| row.as_ref().err()).collect();
+        for why in failed.iter().take(10) {
+            tell(&format!("not predicted: {why}"));
+        }
+        if failed.len() > 10 {
+            tell(&format!("{} more rows were not predicted; the column basis says why", failed.len() - 10));
+        }
+        print(&match self.format {
+            PredictFormat::Csv => predictions::csv(&table, &predicted),
+            PredictFormat::Json => predictions::json(&table, &predicted),
+        })?;
+        Ok(if !predicted.is_empty() && failed.len() == predicted.len() { ExitCode::from(2) } else { ExitCode::SUCCESS })
+    }
+}
