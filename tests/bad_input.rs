@@ -309,6 +309,17 @@ fn a_slipped_prefix_in_a_profile_is_found_by_profiles_check() {
 }
 
 #[test]
+fn a_process_in_picometres_is_found_by_profiles_check() {
+    let place = Workplace::new();
+    let right = include_str!("../hardware_profiles/accelerators/P4.toml");
+    place.write("wrong.toml", right.replace("feature_size_nm = 16", "feature_size_nm = 16000"));
+    let output = place.run(&["profiles", "check", "wrong.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(report.contains("process.feature_size_nm: found 16000, allowed: 1 to 100\n"), "{report}");
+}
+
+#[test]
 fn a_whole_number_that_fits_no_machine_word_is_refused_with_its_key() {
     says(
         &refused_scenario("[training]\nsteps = 99999999999999999999\n"),

@@ -14,7 +14,7 @@ use crate::units::{Bytes, BytesPerSecond, Dollars, DollarsPerHour, FlopsPerSecon
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// 32-bit, on the vector units.
+    /// 32-bit, unrounded.
     Fp32,
     /// 32-bit inputs rounded to 19 bits, on the tensor units.
     Tf32,
@@ -105,6 +105,9 @@ pub struct Accelerator {
     /// The link to its neighbours.
     #[serde(default)]
     pub link: Option<Link>,
+    /// What its main die is made in.
+    #[serde(default)]
+    pub process: Option<Process>,
     /// Prices.
     #[serde(default)]
     pub price: Option<Price>,
@@ -132,7 +135,7 @@ pub struct Memory {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Peak {
-    /// 32-bit on the vector units.
+    /// 32-bit: on the vector units, or on matrix units that take it unrounded (AMD from CDNA on).
     #[serde(default)]
     pub fp32: Option<Estimate<FlopsPerSecond>>,
     /// TF32.
@@ -230,6 +233,20 @@ pub struct Link {
     /// One way, all lanes of a device together.
     #[serde(default)]
     pub bandwidth_one_way: Option<Estimate<BytesPerSecond>>,
+    /// Key of the source.
+    #[serde(default)]
+    pub source: Option<String>,
+}
+
+/// The process that the compute dies are made in.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    /// What the foundry calls it.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The size that names its generation, in nm; no length on the chip.
+    pub feature_size_nm: f64,
     /// Key of the source.
     #[serde(default)]
     pub source: Option<String>,

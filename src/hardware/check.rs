@@ -145,6 +145,12 @@ impl Accelerator {
         if let Some(link) = &self.link {
             check.value("link.bandwidth_one_way", link.bandwidth_one_way.as_ref(), link.source.as_ref(), 1e9, 5e12);
         }
+        if let Some(process) = &self.process {
+            check.source("process.feature_size_nm", process.source.as_ref());
+            if !(1.0..=100.0).contains(&process.feature_size_nm) {
+                check.error(Problem::new("process.feature_size_nm", process.feature_size_nm.to_string(), "1 to 100"));
+            }
+        }
         if let Some(price) = &self.price {
             check.value("price.purchase", price.purchase.as_ref(), price.source.as_ref(), 50.0, 200_000.0);
             check.value("price.cloud", price.cloud.as_ref(), price.source.as_ref(), 0.01, 100.0);
