@@ -150,7 +150,7 @@ pub struct Matmul {
     pub efficiency_fp32: Estimate<Ratio>,
     /// Share of the rate of linear layers that products of two activations reach.
     pub mixing: Estimate<Ratio>,
-    /// Share of either that products on tensor units reach whose sizes are no multiples of 16 bytes.
+    /// Share of either that products on tensor units reach with a size that is no multiple of 4 bytes.
     pub unaligned: Estimate<Ratio>,
     /// Share of their peak over the dense one that products of 8 bits reach, linear layers' efficiency apart.
     pub narrow: Estimate<Ratio>,

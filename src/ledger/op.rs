@@ -309,12 +309,13 @@ impl Op {
         }
     }
 
-    /// Whether every size of its product is a multiple of 16 bytes (NVIDIA, Matrix Multiplication Background User's Guide,
-    /// section on tensor core requirements).
+    /// Whether every size of its product is a multiple of 4 bytes, the least that an asynchronous copy to shared memory moves
+    /// (NVIDIA, CUDA C++ Programming Guide, asynchronous data copies). Products whose sizes are multiples of 16 bytes are
+    /// faster still (Matrix Multiplication Background User's Guide); that is not told apart.
     fn is_aligned(&self) -> bool {
         let Some((shape, input)) = self.shape.zip(self.inputs.first()) else { return true };
         let bytes = if input.elements > 0.0 { input.bytes / input.elements } else { 1.0 };
-        [shape.m, shape.n, shape.k].into_iter().all(|size| (size * bytes) % 16.0 == 0.0)
+        [shape.m, shape.n, shape.k].into_iter().all(|size| (size * bytes) % 4.0 == 0.0)
     }
 
     /// The backward kernels, after the forward kernel of an operation in a reversible layer.
@@ -371,7 +372,7 @@ pub struct Kernel {
     pub bytes: f64,
     /// What its products can run on.
     pub unit: Unit,
-    /// Whether every size of its product is a whole number of the 16 bytes that units with tensors read at once.
+    /// Whether every size of its product is a whole number of the 4 bytes that a copy to tensor units moves at least.
     pub aligned: bool,
 }
 
