@@ -11,7 +11,7 @@ use crate::hardware::{Accelerator, NodeProfile, Performance, Precision};
 use crate::numeric::Estimate;
 use crate::perf::{Pass, Peaks, PowerRates, Speeds, StepWork};
 use crate::training::{Framework, Memory, Offload, Optimizer, Training};
-use crate::units::{Bytes, Watts};
+use crate::units::{Bytes, Ratio, Watts};
 
 /// A run whose time can be computed from what a device achieves.
 #[derive(Debug, Clone, PartialEq)]
@@ -150,15 +150,25 @@ impl<'a> Workshop<'a> {
         run.micro_batch.map_or_else(|| (1..=each.min(128)).filter(|size| each.is_multiple_of(*size)).collect(), |size| vec![size])
     }
 
-    /// What the accelerator of a row draws, by the class defaults, below the limit that the row or the profile states.
+    /// What the accelerator of a row draws, by the class defaults, below the limit that the row or the profile states. Rates of
+    /// tensor units are those seen under the board's own limit; vector units are held to reach theirs at the full clock.
     fn power(&mut self, run: &Run) -> Result<Option<PowerRates>, Diagnostic> {
-        let shares = self.class.power.clone();
+        let class = self.class.power.clone();
         let (device, _) = self.device(run)?;
         let Some(power) = &device.power else { return Ok(None) };
-        let limit = run.power_limit.map_or(power.limit.centre(), Watts::new);
-        let idle = power.idle.as_ref().map_or(limit * shares.idle_share_of_limit.centre().value(), Estimate::centre);
-        let (compute_bound, memory_bound) = (shares.compute_bound.centre().value(), shares.memory_bound.centre().value());
-        Ok(Some(PowerRates { idle, limit, compute_bound, memory_bound }))
+        let board = power.limit.centre();
+        let limit = run.power_limit.map_or(board, Watts::new);
+        let value = |estimate: &Estimate<Ratio>| estimate.centre().value();
+        Ok(Some(PowerRates {
+            idle: power.idle.as_ref().map_or(board * value(&class.idle_share_of_limit), Estimate::centre),
+            limit,
+            reference: (Units::of(run.precision) == Units::Tensor).then_some(board),
+            share: value(&class.share_of_limit),
+            per_flop: 1e-12 * value(class.pj_per_flop(run.precision)) * device.energy_scale(run.precision),
+            per_byte: 1e-12 * value(&class.memory_pj_per_byte),
+            sharpness: value(&class.sharpness),
+            voltage_floor: value(&class.voltage_floor),
+        }))
     }
 
     fn peaks(&mut self, run: &Run) -> Result<Peaks, Diagnostic> {

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Failure, print};
+use super::{Failure, calibrations, print};
+use crate::report::calibrations::errors;
 use crate::report::validation;
 use crate::store::Store;
 use crate::validate;
@@ -35,10 +36,11 @@ impl Validate {
         validations.push(validate::attention(&store)?);
         validations.push(validate::arena(&store)?);
         validations.push(validate::linformer(&store)?);
+        let calibrations = calibrations(&store, &[], true)?;
         print(&match (self.format, self.rows) {
-            (ValidateFormat::Json, _) => validation::json(&validations),
+            (ValidateFormat::Json, _) => validation::json(&validations, &calibrations),
             (ValidateFormat::Table, true) => validation::rows(&validations),
-            (ValidateFormat::Table, false) => validation::table(&validations),
+            (ValidateFormat::Table, false) => validation::table(&validations) + "\n" + &errors(&calibrations),
         })?;
         Ok(ExitCode::SUCCESS)
     }

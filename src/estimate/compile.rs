@@ -77,8 +77,16 @@ struct PowerHandles {
     limit: Handle,
     idle: Handle,
     idle_is_share: bool,
-    compute_bound: Handle,
-    memory_bound: Handle,
+    cap: Option<Handle>,
+    per_flop: Handle,
+    /// What the energy of a FLOP is multiplied by on this device.
+    energy_scale: f64,
+    per_byte: Handle,
+    sharpness: Handle,
+    voltage_floor: Handle,
+    share: Handle,
+    /// Whether the rates of the time model were seen under the board's limit.
+    limited: bool,
 }
 
 /// What the time and power model says of a whole run.
@@ -390,8 +398,14 @@ impl TimeModel {
                 None => inputs.add("device: idle share of limit", "", &case.parameter(&parameters.power.idle_share_of_limit)),
             },
             idle_is_share: power.idle.is_none(),
-            compute_bound: inputs.add("device: power of products", "", &case.parameter(&parameters.power.compute_bound)),
-            memory_bound: inputs.add("device: power of memory traffic", "", &case.parameter(&parameters.power.memory_bound)),
+            cap: power.cap.as_ref().map(|cap| inputs.add("device: power cap", "W", &case.device_value(cap, power.source.as_deref()))),
+            per_flop: inputs.add("device: energy of a FLOP", "pJ", &case.parameter(parameters.power.pj_per_flop(precision))),
+            energy_scale: device.energy_scale(precision),
+            per_byte: inputs.add("device: energy of a byte", "pJ", &case.parameter(&parameters.power.memory_pj_per_byte)),
+            sharpness: inputs.add("device: sharpness of the power limit", "", &case.parameter(&parameters.power.sharpness)),
+            voltage_floor: inputs.add("device: voltage floor", "", &case.parameter(&parameters.power.voltage_floor)),
+            share: inputs.add("device: share of the limit", "", &case.parameter(&parameters.power.share_of_limit)),
+            limited: precision != Precision::Fp32,
         });
         let mut add = |parameter: Parameter| {
             let hosted = matches!(parameter, Parameter::HostFloor | Parameter::HostExchange);
@@ -438,7 +452,16 @@ impl TimeModel {
         let power = self.power.as_ref().map(|power| {
             let limit = Watts::new(power.limit.of(row));
             let idle = if power.idle_is_share { limit * power.idle.of(row) } else { Watts::new(power.idle.of(row)) };
-            PowerRates { idle, limit, compute_bound: power.compute_bound.of(row), memory_bound: power.memory_bound.of(row) }
+            PowerRates {
+                idle,
+                limit: power.cap.map_or(limit, |cap| Watts::new(cap.of(row))),
+                reference: power.limited.then_some(limit),
+                share: power.share.of(row),
+                per_flop: 1e-12 * power.per_flop.of(row) * power.energy_scale,
+                per_byte: 1e-12 * power.per_byte.of(row),
+                sharpness: power.sharpness.of(row),
+                voltage_floor: power.voltage_floor.of(row),
+            }
         });
         let (mut duration, mut energy) = (0.0, 0.0);
         for (work, steps) in &self.phases {

@@ -193,6 +193,9 @@ pub struct Sparsity {
 pub struct Power {
     /// The board's limit.
     pub limit: Estimate<Watts>,
+    /// A lower limit that is set.
+    #[serde(default)]
+    pub cap: Option<Estimate<Watts>>,
     /// With nothing to do.
     #[serde(default)]
     pub idle: Option<Estimate<Watts>>,

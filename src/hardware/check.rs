@@ -126,6 +126,10 @@ impl Accelerator {
         self.check_sparsity(&mut check);
         if let Some(power) = &self.power {
             check.value("power.limit", Some(&power.limit), power.source.as_ref(), 1.0, 3000.0);
+            check.value("power.cap", power.cap.as_ref(), power.source.as_ref(), 1.0, 3000.0);
+            if let Some(cap) = power.cap.as_ref().filter(|cap| cap.centre() > power.limit.centre()) {
+                check.error(Problem::new("power.cap", cap.to_string(), format!("at most the limit {}", power.limit.centre())));
+            }
             check.value("power.idle", power.idle.as_ref(), power.source.as_ref(), 0.1, 500.0);
             let limit = power.limit.centre();
             if let Some(idle) = power.idle.as_ref().filter(|idle| idle.distribution.quantile(1.0 - 1e-9) >= limit.value()) {
@@ -260,8 +264,8 @@ impl Performance {
             ("collective.network_efficiency", &self.collective.network_efficiency, 0.001),
             ("collective.between_passes", &self.collective.between_passes, 0.001),
             ("collective.overlap", &self.collective.overlap, 0.0),
-            ("power.compute_bound", &self.power.compute_bound, 0.0),
-            ("power.memory_bound", &self.power.memory_bound, 0.0),
+            ("power.voltage_floor", &self.power.voltage_floor, 0.1),
+            ("power.share_of_limit", &self.power.share_of_limit, 0.5),
             ("power.idle_share_of_limit", &self.power.idle_share_of_limit, 0.0),
             ("memory_overhead.fragmentation", &self.memory_overhead.fragmentation, 0.0),
         ];
@@ -278,6 +282,10 @@ impl Performance {
         ] {
             check.value(key, time, None, 0.0, high);
         }
+        check.value("power.vector_pj_per_flop", Some(&self.power.vector_pj_per_flop), None, 0.1, 500.0);
+        check.value("power.tensor_pj_per_flop", Some(&self.power.tensor_pj_per_flop), None, 0.01, 50.0);
+        check.value("power.memory_pj_per_byte", Some(&self.power.memory_pj_per_byte), None, 1.0, 2000.0);
+        check.value("power.sharpness", Some(&self.power.sharpness), None, 1.0, 100.0);
         check.value("collective.network_sharing", Some(&self.collective.network_sharing), None, 0.0, 3.0);
         check.value("collective.half_message", Some(&self.collective.half_message), None, 0.0, 1e10);
         check.value("memory_overhead.context", Some(&self.memory_overhead.context), None, 0.0, 1e10);

@@ -210,16 +210,48 @@ pub struct Collective {
     pub overlap: Estimate<Ratio>,
 }
 
-/// Power while kernels run, as shares of the way from idle to the limit.
+/// What a device draws while kernels run: energies in pJ, at the feature size beside each; with a device's own in proportion.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KernelPower {
-    /// A product at the full rate.
-    pub compute_bound: Estimate<Ratio>,
-    /// A copy at the full bandwidth.
-    pub memory_bound: Estimate<Ratio>,
+    /// pJ a FLOP on vector units, at [`VECTOR_FEATURE_SIZE`].
+    pub vector_pj_per_flop: Estimate<Ratio>,
+    /// pJ a FLOP on tensor units, at [`TENSOR_FEATURE_SIZE`].
+    pub tensor_pj_per_flop: Estimate<Ratio>,
+    /// pJ a byte from or to device memory.
+    pub memory_pj_per_byte: Estimate<Ratio>,
+    /// How sharply mean power bends at the limit.
+    pub sharpness: Estimate<Ratio>,
+    /// The least voltage over that of the full clock.
+    pub voltage_floor: Estimate<Ratio>,
+    /// Share of the limit that devices settle at.
+    pub share_of_limit: Estimate<Ratio>,
     /// Idle power over the limit, for boards whose idle power is not known.
     pub idle_share_of_limit: Estimate<Ratio>,
+}
+
+/// nm, of the devices that the energy of vector units is from: P100 (16), V100 and RTX 6000 (12).
+pub const VECTOR_FEATURE_SIZE: f64 = 14.0;
+/// nm, of the device that the energy of tensor units is from: H100, 4N.
+pub const TENSOR_FEATURE_SIZE: f64 = 5.0;
+/// nm, assumed of a device whose profile states none.
+const USUAL_FEATURE_SIZE: f64 = 7.0;
+
+impl Accelerator {
+    /// What the energy of a FLOP is multiplied by: its feature size over that of the devices it was seen on.
+    #[must_use]
+    pub fn energy_scale(&self, precision: Precision) -> f64 {
+        let size = self.process.as_ref().map_or(USUAL_FEATURE_SIZE, |process| process.feature_size_nm);
+        size / if precision == Precision::Fp32 { VECTOR_FEATURE_SIZE } else { TENSOR_FEATURE_SIZE }
+    }
+}
+
+impl KernelPower {
+    /// pJ a FLOP of a precision, at the feature size that it was seen at.
+    #[must_use]
+    pub fn pj_per_flop(&self, precision: Precision) -> &Estimate<Ratio> {
+        if precision == Precision::Fp32 { &self.vector_pj_per_flop } else { &self.tensor_pj_per_flop }
+    }
 }
 
 /// Memory that the model does not ask for.

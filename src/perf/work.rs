@@ -173,7 +173,7 @@ pub fn in_step<'a>(messages: impl Iterator<Item = &'a Collective>, micro_batches
 fn merge(ours: &mut Vec<Collective>, theirs: &[Collective], join: impl Fn(&mut Collective, &Collective) -> bool) {
     for one in theirs {
         let same = |other: &&mut Collective| other.name == one.name && other.devices == one.devices;
-        if !ours.iter_mut().filter(|other| same(&other)).any(|other| join(other, one)) {
+        if !ours.iter_mut().filter(|other| same(other)).any(|other| join(other, one)) {
             ours.push(*one);
         }
     }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use serde_json::{Value, json};
+
 use super::style::table as draw;
 use crate::calibrate::{Calibration, Errors, summary};
 use crate::hardware::Parameter;
@@ -27,6 +29,41 @@ pub fn errors_line(errors: &Errors) -> Vec<String> {
 
 /// The heads of those columns.
 pub const ERRORS_HEAD: [&str; 8] = ["rows", "", "count", "mean\nerror", "median\nerror", "worst\nerror", "bias", "inside\nthe interval"];
+
+/// Errors of every calibration, on rows that its fit had and had not seen, as its file records them.
+#[must_use]
+pub fn errors(calibrations: &[Calibration]) -> String {
+    let rows = calibrations.iter().flat_map(|calibration| {
+        calibration.errors.iter().enumerate().map(|(index, errors)| {
+            let name = if index == 0 { calibration.name.clone() } else { String::new() };
+            std::iter::once(name).chain(errors_line(errors)).collect()
+        })
+    });
+    let head = std::iter::once("seconds of a step:\ncalibration").chain(ERRORS_HEAD).map(String::from);
+    draw(head.collect(), rows.collect(), 3)
+        + "What was held out was held out whole from a fit of the other rows; errors as recorded with the fit.\n"
+}
+
+/// The same for JSON.
+#[must_use]
+pub fn value(calibrations: &[Calibration]) -> Value {
+    let errors = |errors: &Errors| {
+        json!({
+            "regime": errors.regime, "held_out": errors.held_out, "rows": errors.rows, "mean_error_percent": 100.0 * errors.mean,
+            "median_error_percent": 100.0 * errors.median, "worst_error_percent": 100.0 * errors.worst,
+            "bias_percent": 100.0 * errors.bias, "inside_interval_percent": 100.0 * errors.inside,
+        })
+    };
+    let one = |calibration: &Calibration| {
+        json!({
+            "name": calibration.name, "stack": calibration.stack, "vendor": calibration.vendor, "units": calibration.units.word(),
+            "date": calibration.date, "rows": calibration.tables.iter().map(|table| table.rows).sum::<usize>(),
+            "parameters": Parameter::ALL.len() + calibration.devices.iter().map(|device| device.deviations.len()).sum::<usize>(),
+            "errors": calibration.errors.iter().map(errors).collect::<Vec<_>>(),
+        })
+    };
+    Value::Array(calibrations.iter().map(one).collect())
+}
 
 /// Parameters and errors of every calibration.
 #[must_use]

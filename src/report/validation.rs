@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::calibrations::value as calibrations_value;
 use super::ledger::whole;
 use super::style::{table as draw, wrap};
+use crate::calibrate::Calibration;
 use crate::units::grouped;
 use crate::validate::{Check, Validation, Verdict};
 
@@ -111,7 +113,7 @@ pub fn rows(validations: &[Validation]) -> String {
 
 /// Versioned JSON with every case.
 #[must_use]
-pub fn json(validations: &[Validation]) -> String {
+pub fn json(validations: &[Validation], calibrations: &[Calibration]) -> String {
     let tables: Vec<Value> = validations
         .iter()
         .map(|validation| {
@@ -151,5 +153,7 @@ pub fn json(validations: &[Validation]) -> String {
             json!({ "table": validation.table, "source": validation.source, "summaries": summaries, "cases": cases })
         })
         .collect();
-    serde_json::to_string_pretty(&json!({ "schema": 1, "tables": tables })).unwrap_or_default() + "\n"
+    serde_json::to_string_pretty(&json!({ "schema": 1, "tables": tables, "calibrations": calibrations_value(calibrations) }))
+        .unwrap_or_default()
+        + "\n"
 }

@@ -92,6 +92,8 @@ pub enum FitError {
 /// them, from which on each round lowers Huber's loss.
 const ROUNDS: usize = 200;
 const ROUNDS_WITH_A_MOVING_SCALE: usize = 20;
+/// Where a tolerance is enough, the fit of this round stands: weights that still change are those of residuals at the threshold.
+const ROUNDS_TO_A_TOLERANCE: usize = 40;
 /// Weights (absolute) and s (relative) are settled when a round changes them less than this, or than the root of a coarser
 /// tolerance.
 const SETTLED: f64 = 1e-6;
@@ -170,7 +172,8 @@ pub fn fit(parameters: &[Parameter], loss: Loss, tolerance: f64, residuals: impl
         let scale_rests = !has_priors || (scale - before).abs() <= settled * scale || scale.max(before) <= least;
         problem.weights = weights;
         problem.prior_scale = unclipped.sqrt() * used;
-        if weights_rest && scale_rests {
+        let enough = tolerance > EXACT && round >= ROUNDS_TO_A_TOLERANCE;
+        if (weights_rest && scale_rests) || enough {
             let variables: Vec<f64> = problem.variables.iter().copied().collect();
             return Ok(Fit {
                 values: problem.values(&problem.variables),
