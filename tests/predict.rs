@@ -65,6 +65,9 @@ fn a_row_that_cannot_be_predicted_is_reported_and_the_others_are_predicted() {
         (ROW.replace("megatron-deepspeed", "megatron-deepsped"), "unknown software stack"),
         (ROW.replace(",24,1024,16", ",many,1024,16"), "layers: found \"many\""),
         (ROW.replace("fp16-mixed", "fp4"), "precision: found \"fp4\""),
+        (ROW.replace("fp16-mixed", "fp8-mixed"), "precision: found fp8, which the A100-SXM4-80GB has no known peak for"),
+        (ROW.replace(",24,1024,16,", ",24,4294967296,16,"), "hidden: found 4294967296"),
+        (ROW.replace(",24,1024,16,", ",24,1024,7,"), "heads: found 7"),
         (ROW.replace(",2,8,1,2,1,", ",3,8,1,2,1,"), "gpus: found 3"),
         (ROW.replace(",none,16,8,", ",none,16,5,"), "micro_batch"),
     ];

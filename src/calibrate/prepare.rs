@@ -111,7 +111,8 @@ impl<'a> Workshop<'a> {
             Some(model) => overlay::overlay(stated, model.clone()),
             None => stated,
         };
-        let model = Model::read(&model).map_err(|error| Diagnostic { origin: run.origin.clone(), ..error })?;
+        let model =
+            Model::read(&model).map_err(|error| Diagnostic { origin: run.origin.clone(), key: column(&error.key).into(), ..error })?;
         self.models.insert(key, model.clone());
         Ok(model)
     }
@@ -121,7 +122,7 @@ impl<'a> Workshop<'a> {
     /// # Errors
     /// A name is not known, or sizes and degrees do not fit each other.
     pub fn prepare(&mut self, run: &Run, micro_batch: u64) -> Result<Prepared, Diagnostic> {
-        let place = |problem: Problem| Diagnostic::new(&run.origin, &problem.key, problem.found, problem.allowed);
+        let place = |problem: Problem| Diagnostic::new(&run.origin, column(&problem.key), problem.found, problem.allowed);
         let model = self.model(run)?;
         let gradient_precision = self.stack(run)?.training.gradient_precision;
         let peaks = self.peaks(run)?;
@@ -175,6 +176,8 @@ impl<'a> Workshop<'a> {
         let (device, node) = self.device(run)?;
         let precision = run.precision.dense();
         let place = |problem: Problem| Diagnostic::new(&run.origin, "precision", problem.found, problem.allowed);
+        // A device without units for 8 bits does not run such products as others.
+        device.peak_at(run.precision).map_err(place)?;
         let peak = device.peak_at(precision).map_err(place)?;
         let link = device.link.as_ref().and_then(|link| link.bandwidth_one_way.as_ref());
         Ok(Peaks {
@@ -185,6 +188,19 @@ impl<'a> Workshop<'a> {
             node: run.per_node as f64,
             speeds: speeds(device, precision),
         })
+    }
+}
+
+/// The column that states a key of a model or a training.
+fn column(key: &str) -> &str {
+    match key {
+        "width" => "hidden",
+        "decoder.layers" | "encoder.layers" => "layers",
+        "attention.heads" => "heads",
+        "feed_forward.width" => "feed_forward",
+        "embedding.vocabulary" => "vocabulary",
+        "embedding.positions.length" | "training.sequence_length" => "seq_len",
+        other => other.strip_prefix("training.").unwrap_or(other),
     }
 }
 

@@ -145,7 +145,7 @@ impl RunTable {
             error.nearest = nearest(missing, columns.iter().map(String::as_str));
             return Err(error);
         }
-        let overlays = set.iter().map(|text| assignment(text, &places)).collect::<Result<Vec<_>, _>>()?;
+        let overlays = set.iter().map(|text| assignment(text, &columns)).collect::<Result<Vec<_>, _>>()?;
         let mut rows = Vec::new();
         for record in reader.records() {
             let record = record.map_err(|error| wrong(error.position().map_or(0, csv::Position::line), error.to_string()))?;
@@ -170,15 +170,15 @@ impl RunTable {
 }
 
 /// The place of a column and the value that an overlay, `column=value`, gives it.
-fn assignment(text: &str, places: &HashMap<&str, usize>) -> Result<(usize, String), Diagnostic> {
+fn assignment(text: &str, columns: &[String]) -> Result<(usize, String), Diagnostic> {
     let origin = Origin::whole("--set");
     let Some((column, value)) = text.split_once('=') else {
         return Err(Diagnostic::new(&origin, "", format!("\"{text}\""), "COLUMN=VALUE"));
     };
-    match places.get(column.trim()) {
-        Some(index) => Ok((*index, value.trim().trim_matches('"').to_string())),
+    match columns.iter().position(|known| known == column.trim()) {
+        Some(index) => Ok((index, value.trim().trim_matches('"').to_string())),
         None => {
-            let known: Vec<&str> = places.keys().copied().collect();
+            let known: Vec<&str> = columns.iter().map(String::as_str).collect();
             Err(Diagnostic::unknown(&origin, "", "column", column.trim(), &known))
         }
     }
