@@ -10,6 +10,9 @@ use crate::document::{Diagnostic, Node, Problem};
 use crate::hardware::Parameter;
 use crate::numeric;
 
+/// Standard deviations on either side of a normal distribution's middle that hold nine tenths of it.
+pub(super) const QUANTILE: f64 = 1.645;
+
 /// A calibration, as its file holds it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -10,7 +10,7 @@ use crate::numeric::{self, Estimate, Fit, FitError, Loss};
 use crate::perf::{Achieved, Rates, step_energy, step_time};
 use crate::units::Ratio;
 
-use super::calibration::Units;
+use super::calibration::{QUANTILE, Units};
 use super::prepare::Prepared;
 
 /// In what devices of a stack may differ.
@@ -73,7 +73,7 @@ fn prior(parameter: Parameter, known: Option<&Estimate<Ratio>>) -> numeric::Para
     let centre = inside(known.centre().value());
     let shape = numeric::Parameter { start: centre, low, high, prior: None };
     let [from, to] = [0.05, 0.95].map(|level| shape.variable(inside(known.distribution.quantile(level))));
-    shape.with_prior(centre, ((to - from) / (2.0 * 1.645)).max(0.05))
+    shape.with_prior(centre, ((to - from) / (2.0 * QUANTILE)).max(0.05))
 }
 
 /// The parameters of a fit: those of the stack, then what each device has of its own.

@@ -1,13 +1,13 @@
 //! Calibrations from tables of measured runs, with their errors on rows that were held out, whole regimes at a time.
 
-use super::calibration::{Calibration, Errors, FittedDevice, FittedTable, Units, Value};
+use super::calibration::{Calibration, Errors, FittedDevice, FittedTable, QUANTILE, Units, Value};
 use super::fit::{self, OWN, Row};
 use super::predict::{choose, class_default};
 use super::prepare::Workshop;
 use super::run::{Run, RunTable};
 use crate::document::Diagnostic;
 use crate::hardware::{Accelerator, Parameter, Performance};
-use crate::numeric::{self, Fit};
+use crate::numeric::Fit;
 
 /// A table with the file that it is from and the hash of what that held.
 #[derive(Debug, Clone)]
@@ -172,7 +172,7 @@ impl Group {
         let fifths: Vec<f64> =
             held_out.iter().filter(|(cut, ..)| *cut == CUTS[0].0).flat_map(|(.., rows)| rows.iter().map(|row| row.1)).collect();
         calibration.widening = widening(fifths);
-        let reach = numeric::Parameter::free(0.0).start + 1.645 * calibration.widening;
+        let reach = QUANTILE * calibration.widening;
         let inside = |rows: &[(f64, f64)]| rows.iter().map(|(error, deviations)| (*error, deviations.abs() <= reach)).collect::<Vec<_>>();
         let known = vec![true; self.devices.len()];
         let seen = self.judged(&calibration, &all, &known);
@@ -248,5 +248,5 @@ fn widening(deviations: Vec<f64>) -> f64 {
     let mut sizes: Vec<f64> = deviations.into_iter().map(f64::abs).collect();
     sizes.sort_by(f64::total_cmp);
     let place = ((sizes.len() as f64 + 1.0) * LEVEL).ceil() as usize;
-    sizes.get(place.saturating_sub(1)).or(sizes.last()).map_or(1.0, |size| size / 1.645)
+    sizes.get(place.saturating_sub(1)).or(sizes.last()).map_or(1.0, |size| size / QUANTILE)
 }

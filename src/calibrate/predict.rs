@@ -1,6 +1,6 @@
 //! Predictions of runs: seconds and watts of a step, with an interval and what they rest on.
 
-use super::calibration::{Calibration, FittedDevice, Units, Value};
+use super::calibration::{Calibration, FittedDevice, QUANTILE, Units, Value};
 use super::fit::{self, OWN};
 use super::prepare::{Prepared, Workshop};
 use super::run::Run;
@@ -169,7 +169,7 @@ pub fn predict(
     let values = calibration.values();
     let seconds = |values: &[f64]| fit::seconds(&prepared, values, device);
     let known = !matches!(basis, Basis::Siblings(_) | Basis::SiblingsAnd(..));
-    let spread = (1.645 * calibration.widening * calibration.deviation(known, seconds)).exp();
+    let spread = (QUANTILE * calibration.widening * calibration.deviation(known, seconds)).exp();
     let rates = Rates::new(&prepared.peaks, &fit::achieved(&values, device, &prepared));
     let step = step_time(&prepared.work, &rates);
     let (total, watts) = match &prepared.power {
