@@ -55,6 +55,30 @@ fn a_row_keeps_its_columns_and_gets_seconds_with_an_interval_and_parts_that_sum(
     assert!((sum / seconds - 1.0).abs() < 1e-9, "{sum} {seconds}");
     let watts = number(row, "predicted_w");
     assert!((60.0..=400.0).contains(&watts), "{watts}");
+    assert!(number(row, "predicted_low_w") < watts && watts < number(row, "predicted_high_w"));
+    let joules: f64 = ["idle_j", "products_j", "traffic_j"].iter().map(|part| number(row, part)).sum();
+    assert!((joules / (watts * seconds) - 1.0).abs() < 1e-9, "{joules}");
+}
+
+/// A lower limit draws less, takes longer, and saves energy until it is very low, as Zeus measured.
+#[test]
+fn a_power_limit_trades_time_for_energy() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("measurements/runs/zeus_bert.csv")).unwrap();
+    let row = text.lines().find(|line| line.contains("V100") && line.contains("squad")).unwrap();
+    let path = folder.path().join("t.csv");
+    fs::write(&path, format!("{}\n{row}\n", text.lines().next().unwrap())).unwrap();
+    let of = |limit: &str| {
+        let out = lowcarb(&["predict", &path.display().to_string(), "--set", &format!("power_limit_w={limit}")], folder.path());
+        let row = rows(&out.stdout).remove(0);
+        (number(&row, "predicted_s"), number(&row, "predicted_w"), row["basis"].clone())
+    };
+    let (full, half) = (of("250"), of("125"));
+    assert_eq!(full.2, "calibration zeus-nvidia-fp32");
+    let (time, energy) = (half.0 / full.0, half.0 * half.1 / (full.0 * full.1));
+    // Zeus, BERT on a V100 at 125 W against 250 W: 1.45 times the time, 0.78 times the energy.
+    assert!((1.25..1.65).contains(&time) && (0.7..0.86).contains(&energy), "{time} {energy}");
 }
 
 #[test]
@@ -133,7 +157,7 @@ fn measured_rows_become_a_calibration_that_predicts() {
     let (path, out_folder) = (path.display().to_string(), folder.path().join("made"));
     let out = lowcarb(&["calibrate", &path, "--device", "a100-80gb", "--out", &out_folder.display().to_string()], folder.path());
     assert_eq!(out.code, 0, "{}", out.stderr);
-    assert!(out.stdout.contains("a fifth of the rows, each in turn") && out.stdout.contains("held out"), "{}", out.stdout);
+    assert!(out.stdout.contains("fifths of the rows, each in turn") && out.stdout.contains("held out"), "{}", out.stdout);
     let made = out_folder.join("megatron-deepspeed-nvidia.toml").display().to_string();
     let out = lowcarb(&["predict", &path, "--without-shipped", "--calibration", &made], folder.path());
     assert_eq!(out.code, 0, "{}", out.stderr);

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use serde::Deserialize;
 
 use super::fit::{self, BETWEEN_SIBLINGS, OWN};
+use super::hold_out::{Errors, Figure, Widening};
 use crate::document::{Diagnostic, Node, Problem};
 use crate::hardware::Parameter;
 use crate::numeric;
@@ -37,9 +38,8 @@ pub struct Calibration {
     pub degrees_of_freedom: f64,
     /// Standard deviation of ln(computed / measured).
     pub scale: f64,
-    /// How many times as wide as that and the parameters' uncertainty say an interval has to be to hold nine of ten rows that
-    /// the fit has not seen.
-    pub widening: f64,
+    /// How much wider than that and the parameters' uncertainty say intervals have to be.
+    pub widening: Vec<Widening>,
     /// Values by key.
     pub parameters: BTreeMap<String, Value>,
     /// The devices and how each differs.
@@ -107,48 +107,6 @@ pub struct FittedDevice {
     pub deviations: Vec<f64>,
 }
 
-/// Errors of some rows: of computed over measured seconds, as shares.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Errors {
-    /// Which rows, such as `tensor_parallel = 4`.
-    pub regime: String,
-    /// Whether the fit had not seen them.
-    pub held_out: bool,
-    /// How many.
-    pub rows: usize,
-    /// Mean absolute.
-    pub mean: f64,
-    /// Median absolute.
-    pub median: f64,
-    /// Largest absolute.
-    pub worst: f64,
-    /// Mean, with its sign.
-    pub bias: f64,
-    /// Share of rows inside the 90 % interval.
-    pub inside: f64,
-}
-
-impl Errors {
-    /// Of rows with these errors, and whether each was inside its interval.
-    #[must_use]
-    pub fn of(regime: &str, held_out: bool, errors: &[(f64, bool)]) -> Self {
-        let mut sizes: Vec<f64> = errors.iter().map(|(error, _)| error.abs()).collect();
-        sizes.sort_by(f64::total_cmp);
-        let count = errors.len().max(1) as f64;
-        Self {
-            regime: regime.to_string(),
-            held_out,
-            rows: errors.len(),
-            mean: sizes.iter().sum::<f64>() / count,
-            median: sizes.get(sizes.len() / 2).copied().unwrap_or_default(),
-            worst: sizes.last().copied().unwrap_or_default(),
-            bias: errors.iter().map(|(error, _)| error).sum::<f64>() / count,
-            inside: errors.iter().filter(|(_, inside)| *inside).count() as f64 / count,
-        }
-    }
-}
-
 impl Calibration {
     /// Reads a calibration and refuses one that cannot be.
     ///
@@ -184,7 +142,23 @@ impl Calibration {
         if self.covariance.len() != size || self.covariance.iter().any(|row| row.len() != size) {
             return Some(Problem::new("covariance", format!("{} rows", self.covariance.len()), format!("{size} rows of {size} numbers")));
         }
-        (!(self.scale > 0.0 && self.widening > 0.0)).then(|| Problem::new("scale", self.scale.to_string(), "above 0"))
+        if let Some(widening) = self.widening.iter().find(|widening| !(widening.factor > 0.0 && widening.factor.is_finite())) {
+            return Some(Problem::new("widening", widening.factor.to_string(), "factors above 0"));
+        }
+        (!(self.scale > 0.0 && self.scale.is_finite())).then(|| Problem::new("scale", self.scale.to_string(), "above 0"))
+    }
+
+    /// How many times as wide as its deviation says the interval of a figure is; 1 where nothing was held out, and for a device
+    /// that no rows are of no less than for one that they are of.
+    #[must_use]
+    pub fn widening(&self, figure: Figure, known_device: bool) -> f64 {
+        let of = |known| self.widening.iter().find(|one| one.figure == figure && one.known_device == known).map(|one| one.factor);
+        if known_device { of(true).unwrap_or(1.0) } else { of(false).unwrap_or(1.0).max(of(true).unwrap_or(1.0)) }
+    }
+
+    /// By what factor the interval of a figure that `of` computes from values reaches to either side of it.
+    pub fn spread(&self, figure: Figure, known_device: bool, of: impl Fn(&[f64]) -> f64) -> f64 {
+        (QUANTILE * self.widening(figure, known_device) * self.deviation(known_device, of)).exp()
     }
 
     /// The values of the fit in their order.
@@ -200,9 +174,9 @@ impl Calibration {
         self.devices.iter().position(|device| device.name == name)
     }
 
-    /// Standard deviation of ln of what `seconds` computes for a device from values: what is not known of the parameters, what a
+    /// Standard deviation of ln of what `figure` computes for a device from values: what is not known of the parameters, what a
     /// device that was not measured may differ by, and the scatter of runs.
-    pub fn deviation(&self, known: bool, seconds: impl Fn(&[f64]) -> f64) -> f64 {
+    pub fn deviation(&self, known: bool, figure: impl Fn(&[f64]) -> f64) -> f64 {
         let values = self.values();
         let shapes = Parameter::ALL.map(|parameter| {
             let (low, high) = fit::bounds(parameter);
@@ -215,7 +189,7 @@ impl Calibration {
                     Some(shape) => shape.value(shape.variable(values[index]) + step),
                     None => values[index] + step,
                 };
-                seconds(&moved).ln()
+                figure(&moved).ln()
             };
             const STEP: f64 = 1e-3;
             (side(STEP) - side(-STEP)) / (2.0 * STEP)
@@ -246,19 +220,22 @@ impl Calibration {
         ] {
             line(format!("{key} = {value:?}"));
         }
-        line("# ln(computed / measured): standard deviation, and how much wider an interval is than it says.".into());
+        line("# ln(computed / measured): its standard deviation.".into());
         line(format!("degrees_of_freedom = {:.1}", self.degrees_of_freedom));
         line(format!("scale = {:.4}", self.scale));
-        line(format!("widening = {:.3}", self.widening));
         line("covariance = [".into());
         for row in &self.covariance {
             line(format!("  [{}],", row.iter().map(|value| format!("{value:.3e}")).collect::<Vec<_>>().join(", ")));
         }
         line("]".into());
+        for Widening { figure, known_device, factor } in &self.widening {
+            let figure = figure.word();
+            line(format!("\n[[widening]]\nfigure = {figure:?}\nknown_device = {known_device}\nfactor = {factor:.3}"));
+        }
         for table in &self.tables {
             line(format!("\n[[tables]]\nfile = {:?}\nsha256 = {:?}\nrows = {}", table.file, table.sha256, table.rows));
         }
-        line("\n# Shares of peaks, s and B, with 90 % intervals.\n[parameters]".into());
+        line("\n# Shares of peaks, s, B and pJ, with 90 % intervals.\n[parameters]".into());
         for parameter in Parameter::ALL {
             if let Some(Value { value, low, high }) = self.parameters.get(parameter.key()) {
                 line(format!("{:?} = {{ value = {value:.4e}, low = {low:.3e}, high = {high:.3e} }}", parameter.key()));
@@ -269,8 +246,9 @@ impl Calibration {
             line(format!("\n[[devices]]\nname = {:?}\nrows = {}\ndeviations = [{}]", device.name, device.rows, deviations.join(", ")));
         }
         for errors in &self.errors {
-            let Errors { regime, held_out, rows, mean, median, worst, bias, inside } = errors;
-            line(format!("\n[[errors]]\nregime = {regime:?}\nheld_out = {held_out}\nrows = {rows}"));
+            let Errors { figure, regime, held_out, rows, mean, median, worst, bias, inside } = errors;
+            let figure = figure.word();
+            line(format!("\n[[errors]]\nfigure = {figure:?}\nregime = {regime:?}\nheld_out = {held_out}\nrows = {rows}"));
             line(format!("mean = {mean:.4}\nmedian = {median:.4}\nworst = {worst:.4}\nbias = {bias:.4}\ninside = {inside:.3}"));
         }
         out
@@ -282,7 +260,8 @@ impl Calibration {
 pub fn summary(calibration: &Calibration) -> String {
     let mut out = String::new();
     let rows: usize = calibration.tables.iter().map(|table| table.rows).sum();
-    let told = rows as f64 - calibration.degrees_of_freedom;
+    let seen: usize = calibration.errors.iter().filter(|errors| errors.is_of_all_rows()).map(|errors| errors.rows).sum();
+    let told = seen as f64 - calibration.degrees_of_freedom;
     let own = calibration.devices.iter().map(|device| device.deviations.len()).sum::<usize>();
     let _ = writeln!(
         out,

@@ -2,12 +2,12 @@
 //!
 //! All devices of a stack share its parameters; each may differ from its siblings in how much of its peaks it reaches, by a
 //! deviation that is drawn towards zero. A device that was not measured is one whose deviation is zero, give or take that of
-//! its siblings. Residuals are logarithms of computed over measured seconds.
+//! its siblings. Residuals are logarithms of computed over measured seconds, and of computed over measured watts.
 
 use crate::document::Diagnostic;
 use crate::hardware::{Accelerator, Parameter, Performance, Precision};
 use crate::numeric::{self, Estimate, Fit, FitError, Loss};
-use crate::perf::{Achieved, Rates, step_energy, step_time};
+use crate::perf::{Achieved, PowerRates, Rates, StepEnergy, StepTime, step_time};
 use crate::units::Ratio;
 
 use super::calibration::{QUANTILE, Units};
@@ -34,8 +34,29 @@ pub struct Row {
     pub prepared: Prepared,
     /// Its device among those of the fit.
     pub device: usize,
-    /// Seconds.
-    pub measured: f64,
+    /// Seconds of a step, where they were measured.
+    pub seconds: Option<f64>,
+    /// Mean power of an accelerator, W, where it was measured.
+    pub watts: Option<f64>,
+}
+
+/// What a step is computed to take.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// Where its time goes, without what the power limit adds.
+    pub time: StepTime,
+    /// Seconds, the power limit held.
+    pub seconds: f64,
+    /// Energy of an accelerator, where its profile states a power limit.
+    pub energy: Option<StepEnergy>,
+}
+
+impl Step {
+    /// Mean power of an accelerator, W.
+    #[must_use]
+    pub fn watts(&self) -> Option<f64> {
+        self.energy.map(|energy| energy.total().value() / self.seconds)
+    }
 }
 
 /// The bounds of a parameter.
@@ -52,14 +73,19 @@ pub fn bounds(parameter: Parameter) -> (f64, f64) {
         | Parameter::Link
         | Parameter::Network
         | Parameter::Between
-        | Parameter::Overlap => (0.0, 1.0),
+        | Parameter::Overlap
+        | Parameter::VoltageFloor
+        | Parameter::LimitShare => (0.0, 1.0),
+        Parameter::Sharpness => (1.0, 50.0),
         Parameter::Saturation
         | Parameter::Launch
         | Parameter::HostFloor
         | Parameter::HostExchange
         | Parameter::StepOverhead
         | Parameter::HalfMessage
-        | Parameter::Latency => (0.0, f64::INFINITY),
+        | Parameter::Latency
+        | Parameter::FlopEnergy
+        | Parameter::ByteEnergy => (0.0, f64::INFINITY),
     }
 }
 
@@ -107,12 +133,23 @@ pub fn achieved(values: &[f64], device: Option<usize>, prepared: &Prepared) -> A
     out
 }
 
-/// Seconds of a step by the values of a fit, the power limit held.
+/// A step by the values of a fit, the power limit held.
 #[must_use]
-pub fn seconds(prepared: &Prepared, values: &[f64], device: Option<usize>) -> f64 {
-    let rates = Rates::new(&prepared.peaks, &achieved(values, device, prepared));
-    let time = step_time(&prepared.work, &rates).total();
-    prepared.power.as_ref().map_or(time, |power| step_energy(&prepared.work, time, &rates, power).0).value()
+pub fn step(prepared: &Prepared, values: &[f64], device: Option<usize>) -> Step {
+    let achieved = achieved(values, device, prepared);
+    let rates = Rates::new(&prepared.peaks, &achieved);
+    let time = step_time(&prepared.work, &rates);
+    let Some(board) = &prepared.board else { return Step { time, seconds: time.total().value(), energy: None } };
+    let (total, energy) = PowerRates::new(board, &achieved).step(&prepared.work, time.total(), &rates);
+    Step { time, seconds: total.value(), energy: Some(energy) }
+}
+
+impl Row {
+    /// ln of computed over measured, of each figure that was measured.
+    fn residuals(&self, step: &Step) -> impl Iterator<Item = f64> + use<> {
+        let of = |computed: Option<f64>, measured: Option<f64>| Some((computed? / measured?).ln());
+        of(Some(step.seconds), self.seconds).into_iter().chain(of(step.watts(), self.watts))
+    }
 }
 
 /// Fits the parameters to rows.
@@ -121,7 +158,7 @@ pub fn seconds(prepared: &Prepared, values: &[f64], device: Option<usize>) -> f6
 /// The fit does not come to rest.
 pub fn fit(rows: &[&Row], parameters: &[numeric::Parameter]) -> Result<Fit, FitError> {
     numeric::fit(parameters, Loss::Huber(THRESHOLD), TOLERANCE, |values| {
-        rows.iter().map(|row| (seconds(&row.prepared, values, Some(row.device)) / row.measured).ln()).collect()
+        rows.iter().flat_map(|row| row.residuals(&step(&row.prepared, values, Some(row.device)))).collect()
     })
 }
 

@@ -1,7 +1,12 @@
 //! Calibrations from tables of measured runs, with their errors on rows that were held out, whole regimes at a time.
 
-use super::calibration::{Calibration, Errors, FittedDevice, FittedTable, QUANTILE, Units, Value};
-use super::fit::{self, OWN, Row};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::calibration::{Calibration, FittedDevice, FittedTable, Units, Value};
+use super::fit::{self, OWN, Row, Step};
+use super::hold_out::{CUTS, Cut, Errors, Figure, LEVEL, Point, Widening};
 use super::predict::{choose, class_default};
 use super::prepare::Workshop;
 use super::run::{Run, RunTable};
@@ -25,8 +30,28 @@ pub struct Table {
 pub struct Made {
     /// A calibration for each stack, vendor and kind of units.
     pub calibrations: Vec<Calibration>,
+    /// Every measured figure of their rows as they compute it, and as fits do that had not seen it.
+    pub points: Vec<Point>,
     /// Rows that no fit could use, and why.
     pub left_out: Vec<Diagnostic>,
+}
+
+/// What is held out, one part after the other, to see errors on rows that a fit had not seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldOut {
+    /// Fifths of the rows.
+    Fifths,
+    /// Those and whole regimes.
+    Regimes,
+}
+
+impl HeldOut {
+    fn cuts(self) -> &'static [Cut] {
+        match self {
+            Self::Fifths => &CUTS[..1],
+            Self::Regimes => &CUTS,
+        }
+    }
 }
 
 /// The rows of one calibration.
@@ -42,11 +67,6 @@ struct Group {
     of: Vec<(usize, String)>,
 }
 
-/// Share of rows that an interval is to hold.
-const LEVEL: f64 = 0.9;
-/// Parts that the rows are cut into, to hold one after the other out.
-const PARTS: u64 = 5;
-
 /// Calibrates every stack and vendor that the tables have rows of; of one device alone, where it is named.
 ///
 /// # Errors
@@ -57,6 +77,7 @@ pub fn calibrate(
     tables: &[Table],
     device: Option<&str>,
     (date, program): (&str, &str),
+    held_out: HeldOut,
 ) -> Result<Made, Diagnostic> {
     let mut made = Made::default();
     let mut groups: Vec<Group> = Vec::new();
@@ -67,7 +88,9 @@ pub fn calibrate(
         }
     }
     for group in groups {
-        made.calibrations.push(group.calibration(class, tables, date, program)?);
+        let (calibration, points) = group.calibration(class, tables, date, program, held_out.cuts())?;
+        made.calibrations.push(calibration);
+        made.points.extend(points);
     }
     Ok(made)
 }
@@ -80,9 +103,9 @@ fn add(
     table: usize,
     only: Option<&str>,
 ) -> Result<(), Diagnostic> {
-    let Some(measured) = run.measured else {
-        return Err(Diagnostic::new(&run.origin, "measured_s", "nothing", "the seconds that a step took"));
-    };
+    if run.seconds.is_none() && run.watts.is_none() {
+        return Err(Diagnostic::new(&run.origin, "measured_s", "nothing", "the seconds that a step took, or measured_w"));
+    }
     let accelerator = workshop.device(&run)?.0.clone();
     if only.is_some_and(|only| only != accelerator.name) {
         return Ok(());
@@ -109,35 +132,27 @@ fn add(
         group.devices.push(accelerator.name.clone());
         group.devices.len() - 1
     });
-    group.rows.push(Row { prepared, device, measured });
+    group.rows.push(Row { prepared, device, seconds: run.seconds, watts: run.watts });
     group.of.push((table, accelerator.architecture));
     group.runs.push(run);
     Ok(())
 }
 
-/// A way to cut rows into regimes: its name, and the regime of a row.
-type Cut = (&'static str, fn(&Run, &str) -> String);
-
-const CUTS: [Cut; 6] = [
-    ("a fifth of the rows", |run, _| {
-        (run.id.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % PARTS).to_string()
-    }),
-    ("tensor_parallel", |run, _| run.tensor.to_string()),
-    ("hidden", |run, _| run.hidden.to_string()),
-    ("seq_len", |run, _| run.sequence_length.to_string()),
-    ("nodes", |run, _| if run.accelerators > run.per_node { "several" } else { "one" }.to_string()),
-    ("architecture", |_, architecture| architecture.split(' ').next().unwrap_or_default().to_string()),
-];
-
 impl Group {
-    fn calibration(&self, class: &Performance, tables: &[Table], date: &str, program: &str) -> Result<Calibration, Diagnostic> {
+    /// The calibration of all rows, and every row as it and fits without regimes compute it.
+    fn calibration(
+        &self,
+        class: &Performance,
+        tables: &[Table],
+        date: &str,
+        program: &str,
+        cuts: &[Cut],
+    ) -> Result<(Calibration, Vec<Point>), Diagnostic> {
         let name =
             format!("{}-{}{}", self.stack, self.device.vendor.to_lowercase(), if self.units == Units::Vector { "-fp32" } else { "" });
-        let precision = self.runs[0].precision;
-        let parameters = fit::parameters(class, &self.device, precision, self.devices.len());
-        let failed = |error| fit::failed(&name, &error);
+        let parameters = fit::parameters(class, &self.device, self.runs[0].precision, self.devices.len());
         let all: Vec<usize> = (0..self.rows.len()).collect();
-        let found = fit::fit(&all.iter().map(|row| &self.rows[*row]).collect::<Vec<_>>(), &parameters).map_err(failed)?;
+        let found = fit::fit(&self.rows.iter().collect::<Vec<_>>(), &parameters).map_err(|error| fit::failed(&name, &error))?;
         let mut calibration = self.assemble(&name, &found, date, program);
         calibration.tables = tables
             .iter()
@@ -149,65 +164,84 @@ impl Group {
             })
             .filter(|table| table.rows > 0)
             .collect();
-        // Fits without a regime, each asked for that regime.
-        let mut held_out = Vec::new();
-        for (cut, of) in CUTS {
-            let regime: Vec<String> = self.runs.iter().zip(&self.of).map(|(run, (_, architecture))| of(run, architecture)).collect();
-            let mut values: Vec<&String> = regime.iter().collect();
-            values.sort();
-            values.dedup();
-            if values.len() < 2 {
-                continue;
+        let mut points = self.points(&calibration, tables, &all, &vec![true; self.devices.len()], None);
+        let jobs: Vec<(String, String, Vec<usize>)> = cuts.iter().flat_map(|cut| self.regimes(cut)).collect();
+        // Fits do not depend on each other: each core takes the next.
+        let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+                scope.spawn(|| {
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        let Some((cut, value, out)) = jobs.get(index) else { break };
+                        let rows: Vec<&Row> = (0..self.rows.len()).filter(|row| !out.contains(row)).map(|row| &self.rows[row]).collect();
+                        // What is left may not determine a fit; then nothing is said of that regime.
+                        let Ok(fit) = fit::fit(&rows, &parameters) else { continue };
+                        let without = self.assemble(&name, &fit, date, program);
+                        let known: Vec<bool> = (0..self.devices.len()).map(|device| rows.iter().any(|row| row.device == device)).collect();
+                        let points = self.points(&without, tables, out, &known, Some((cut.clone(), value.clone())));
+                        if let Ok(mut found) = found.lock() {
+                            found.push((index, points));
+                        }
+                    }
+                });
             }
-            for value in values {
-                let (out, seen): (Vec<usize>, Vec<usize>) = all.iter().partition(|row| regime[**row] == *value);
-                let rows: Vec<&Row> = seen.iter().map(|row| &self.rows[*row]).collect();
-                // What is left may not determine a fit; then nothing is said of that regime.
-                let Ok(fit) = fit::fit(&rows, &parameters) else { continue };
-                let without = self.assemble(&name, &fit, date, program);
-                let known: Vec<bool> = (0..self.devices.len()).map(|device| rows.iter().any(|row| row.device == device)).collect();
-                held_out.push((cut, value.clone(), self.judged(&without, &out, &known)));
-            }
-        }
-        let fifths: Vec<f64> =
-            held_out.iter().filter(|(cut, ..)| *cut == CUTS[0].0).flat_map(|(.., rows)| rows.iter().map(|row| row.1)).collect();
-        calibration.widening = widening(fifths);
-        let reach = QUANTILE * calibration.widening;
-        let inside = |rows: &[(f64, f64)]| rows.iter().map(|(error, deviations)| (*error, deviations.abs() <= reach)).collect::<Vec<_>>();
-        let known = vec![true; self.devices.len()];
-        let seen = self.judged(&calibration, &all, &known);
-        calibration.errors.push(Errors::of("all rows", false, &inside(&seen)));
-        for (index, table) in tables.iter().enumerate() {
-            let rows: Vec<(f64, f64)> = all.iter().filter(|row| self.of[**row].0 == index).map(|row| seen[*row]).collect();
-            if !rows.is_empty() && rows.len() < all.len() {
-                calibration.errors.push(Errors::of(&format!("table {}", table.file), false, &inside(&rows)));
-            }
-        }
-        for (cut, _) in CUTS {
-            let of_cut = || held_out.iter().filter(|(of, ..)| *of == cut);
-            let rows: Vec<(f64, f64)> = of_cut().flat_map(|(.., rows)| rows.iter().copied()).collect();
-            if !rows.is_empty() {
-                let name = if cut == CUTS[0].0 { format!("{cut}, each in turn") } else { format!("every {cut} in turn") };
-                calibration.errors.push(Errors::of(&name, true, &inside(&rows)));
-            }
-            if cut != CUTS[0].0 {
-                of_cut().for_each(|(_, value, rows)| calibration.errors.push(Errors::of(&format!("{cut} = {value}"), true, &inside(rows))));
-            }
-        }
-        Ok(calibration)
+        });
+        let mut held_out = found.into_inner().unwrap_or_default();
+        held_out.sort_by_key(|(index, _)| *index);
+        points.extend(held_out.into_iter().flat_map(|(_, points)| points));
+        calibration.widening = Widening::of(&points);
+        calibration.errors = Errors::all(&calibration, &points);
+        Ok((calibration, points))
     }
 
-    /// Of each row its error, and ln(computed / measured) in standard deviations.
-    fn judged(&self, calibration: &Calibration, rows: &[usize], known: &[bool]) -> Vec<(f64, f64)> {
+    /// The regimes of a cut, if there are several, with the rows of each.
+    fn regimes(&self, cut: &Cut) -> Vec<(String, String, Vec<usize>)> {
+        let mut regimes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (index, (run, (_, architecture))) in self.runs.iter().zip(&self.of).enumerate() {
+            regimes.entry((cut.of)(run, architecture)).or_default().push(index);
+        }
+        if regimes.len() < 2 {
+            return Vec::new();
+        }
+        regimes.into_iter().map(|(value, rows)| (cut.name.to_string(), value, rows)).collect()
+    }
+
+    /// Rows as a calibration computes them that knows the devices which `known` says.
+    fn points(
+        &self,
+        calibration: &Calibration,
+        tables: &[Table],
+        rows: &[usize],
+        known: &[bool],
+        held_out: Option<(String, String)>,
+    ) -> Vec<Point> {
         let values = calibration.values();
-        let of = |row: &usize| {
-            let row = &self.rows[*row];
-            let known = known[row.device];
-            let seconds = |values: &[f64]| fit::seconds(&row.prepared, values, known.then_some(row.device));
-            let computed = seconds(&values);
-            ((computed / row.measured) - 1.0, (computed / row.measured).ln() / calibration.deviation(known, seconds))
-        };
-        rows.iter().map(of).collect()
+        let mut points = Vec::new();
+        for index in rows {
+            let row = &self.rows[*index];
+            let known_device = known[row.device];
+            let step = |values: &[f64]| fit::step(&row.prepared, values, known_device.then_some(row.device));
+            let here = step(&values);
+            let mut add = |figure: Figure, computed: Option<f64>, measured: Option<f64>, of: fn(&Step) -> f64| {
+                let (Some(computed), Some(measured)) = (computed, measured) else { return };
+                points.push(Point {
+                    calibration: calibration.name.clone(),
+                    table: tables[self.of[*index].0].file.clone(),
+                    id: self.runs[*index].id.clone(),
+                    device: self.devices[row.device].clone(),
+                    held_out: held_out.clone(),
+                    known_device,
+                    figure,
+                    computed,
+                    measured,
+                    deviation: calibration.deviation(known_device, |values| of(&step(values))),
+                });
+            };
+            add(Figure::Seconds, Some(here.seconds), row.seconds, |step| step.seconds);
+            add(Figure::Watts, here.watts(), row.watts, |step| step.watts().unwrap_or(f64::NAN));
+        }
+        points
     }
 
     fn assemble(&self, name: &str, fit: &Fit, date: &str, program: &str) -> Calibration {
@@ -233,20 +267,11 @@ impl Group {
             tables: Vec::new(),
             degrees_of_freedom: fit.degrees_of_freedom,
             scale: fit.scale,
-            widening: 1.0,
+            widening: Vec::new(),
             parameters: Parameter::ALL.map(value).into_iter().collect(),
             devices: devices.collect(),
             covariance: fit.covariance.clone(),
             errors: Vec::new(),
         }
     }
-}
-
-/// How many times as wide as stated intervals have to be to hold nine of ten of these deviations (split conformal prediction,
-/// Vovk et al. 2005): their quantile over that of a normal distribution.
-fn widening(deviations: Vec<f64>) -> f64 {
-    let mut sizes: Vec<f64> = deviations.into_iter().map(f64::abs).collect();
-    sizes.sort_by(f64::total_cmp);
-    let place = ((sizes.len() as f64 + 1.0) * LEVEL).ceil() as usize;
-    sizes.get(place.saturating_sub(1)).or(sizes.last()).map_or(1.0, |size| size / QUANTILE)
 }

@@ -2,14 +2,16 @@
 
 mod calibration;
 pub mod fit;
+mod hold_out;
 mod make;
 mod predict;
 mod prepare;
 mod run;
 mod stack;
 
-pub use calibration::{Calibration, Errors, FittedDevice, FittedTable, Units, Value, summary};
-pub use make::{Made, Table, calibrate};
+pub use calibration::{Calibration, FittedDevice, FittedTable, Units, Value, summary};
+pub use hold_out::{Errors, Figure, Point, Widening};
+pub use make::{HeldOut, Made, Table, calibrate};
 pub use predict::{Basis, Prediction, class_default, predict};
 pub use prepare::{Prepared, Workshop, speeds};
 pub use run::{COLUMNS, OPTIONAL, Run, RunPhase, RunTable};

@@ -1,14 +1,14 @@
 //! Predictions of runs: seconds and watts of a step, with an interval and what they rest on.
 
-use super::calibration::{Calibration, FittedDevice, QUANTILE, Units, Value};
+use super::calibration::{Calibration, FittedDevice, Units, Value};
 use super::fit::{self, OWN};
+use super::hold_out::Figure;
 use super::prepare::{Prepared, Workshop};
 use super::run::Run;
 use crate::document::Diagnostic;
 use crate::hardware::{Accelerator, Parameter, Performance, Precision};
 use crate::numeric;
-use crate::perf::{Rates, StepTime, step_energy, step_time};
-use crate::units::Seconds;
+use crate::perf::{StepEnergy, StepTime};
 
 /// What a prediction rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,15 +34,26 @@ impl std::fmt::Display for Basis {
     }
 }
 
+/// A value with its 90 % interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ranged {
+    /// The value.
+    pub value: f64,
+    /// Low end.
+    pub low: f64,
+    /// High end.
+    pub high: f64,
+}
+
 /// A prediction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
     /// Seconds of a step.
-    pub seconds: f64,
-    /// Ends of its 90 % interval.
-    pub interval: (f64, f64),
+    pub seconds: Ranged,
     /// Mean power of an accelerator, W, where the profile states its limit.
-    pub watts: Option<f64>,
+    pub watts: Option<Ranged>,
+    /// Where the energy of an accelerator in a step goes.
+    pub energy: Option<StepEnergy>,
     /// What it rests on.
     pub basis: Basis,
     /// Where the time goes.
@@ -72,7 +83,7 @@ impl Prediction {
     /// Seconds by which the power limit makes a step longer.
     #[must_use]
     pub fn throttled(&self) -> f64 {
-        (self.seconds - self.step.total().value()).max(0.0)
+        (self.seconds.value - self.step.total().value()).max(0.0)
     }
 }
 
@@ -110,7 +121,7 @@ pub fn class_default(class: &Performance, device: &Accelerator, precision: Preci
         tables: Vec::new(),
         degrees_of_freedom: 1.0,
         scale: CLASS_SCALE,
-        widening: 1.0,
+        widening: Vec::new(),
         parameters: Parameter::ALL.map(value).into_iter().collect(),
         devices: vec![FittedDevice { name: device.name.clone(), rows: 0, deviations: Vec::new() }],
         covariance: (0..parameters.len()).map(covariance).collect(),
@@ -144,7 +155,7 @@ pub fn choose(
         if best.is_some() && prepared.memory.with_overhead(context, fragmentation) > capacity {
             break;
         }
-        let seconds = fit::seconds(&prepared, &values, device);
+        let seconds = fit::step(&prepared, &values, device).seconds;
         if best.as_ref().is_none_or(|(least, _)| seconds < *least) {
             best = Some((seconds, prepared));
         }
@@ -167,20 +178,15 @@ pub fn predict(
     let (calibration, device, basis) = basis(class, calibrations, run, &accelerator);
     let prepared = choose(workshop, class, run, &calibration, device)?;
     let values = calibration.values();
-    let seconds = |values: &[f64]| fit::seconds(&prepared, values, device);
     let known = !matches!(basis, Basis::Siblings(_) | Basis::SiblingsAnd(..));
-    let spread = (QUANTILE * calibration.widening * calibration.deviation(known, seconds)).exp();
-    let rates = Rates::new(&prepared.peaks, &fit::achieved(&values, device, &prepared));
-    let step = step_time(&prepared.work, &rates);
-    let (total, watts) = match &prepared.power {
-        Some(power) => {
-            let (time, energy) = step_energy(&prepared.work, step.total(), &rates, power);
-            (time, Some(energy.value() / time.value()))
-        }
-        None => (step.total(), None),
-    };
-    let total = Seconds::value(total);
-    Ok(Prediction { seconds: total, interval: (total / spread, total * spread), watts, basis, step, micro_batch: prepared.micro_batch })
+    let again = |values: &[f64]| fit::step(&prepared, values, device);
+    let step = fit::step(&prepared, &values, device);
+    let around = |value: f64, spread: f64| Ranged { value, low: value / spread, high: value * spread };
+    let seconds = around(step.seconds, calibration.spread(Figure::Seconds, known, |values| again(values).seconds));
+    let watts = step
+        .watts()
+        .map(|watts| around(watts, calibration.spread(Figure::Watts, known, |values| again(values).watts().unwrap_or(f64::NAN))));
+    Ok(Prediction { seconds, watts, energy: step.energy, basis, step: step.time, micro_batch: prepared.micro_batch })
 }
 
 /// The calibration that speaks of a run, the place of its device in it, and how it comes to speak of it.

@@ -9,9 +9,9 @@ use crate::arch::{Batch, Model};
 use crate::document::{Diagnostic, Kind, Node, Problem, Resolver, overlay};
 use crate::hardware::{Accelerator, NodeProfile, Performance, Precision};
 use crate::numeric::Estimate;
-use crate::perf::{Pass, Peaks, PowerRates, Speeds, StepWork};
+use crate::perf::{Board, Pass, Peaks, Speeds, StepWork};
 use crate::training::{Framework, Memory, Offload, Optimizer, Training};
-use crate::units::{Bytes, Ratio, Watts};
+use crate::units::{Bytes, Watts};
 
 /// A run whose time can be computed from what a device achieves.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,8 +20,8 @@ pub struct Prepared {
     pub work: StepWork,
     /// What its hardware could do.
     pub peaks: Peaks,
-    /// What its accelerator draws, where the profile states a limit.
-    pub power: Option<PowerRates>,
+    /// What its accelerator may draw, where the profile states a limit.
+    pub board: Option<Board>,
     /// Whether a host launches its kernels one by one.
     pub eager: bool,
     /// What its products run on.
@@ -140,8 +140,8 @@ impl<'a> Workshop<'a> {
             }
         };
         let eager = self.stack(run)?.framework == Framework::Eager;
-        let power = self.power(run)?;
-        Ok(Prepared { work, peaks, power, eager, units: Units::of(run.precision), memory, micro_batch })
+        let board = self.board(run)?;
+        Ok(Prepared { work, peaks, board, eager, units: Units::of(run.precision), memory, micro_batch })
     }
 
     /// Micro-batches that a row allows: its own, or every divisor of the sequences of a data-parallel group.
@@ -151,24 +151,18 @@ impl<'a> Workshop<'a> {
         run.micro_batch.map_or_else(|| (1..=each.min(128)).filter(|size| each.is_multiple_of(*size)).collect(), |size| vec![size])
     }
 
-    /// What the accelerator of a row draws, by the class defaults, below the limit that the row or the profile states. Rates of
-    /// tensor units are those seen under the board's own limit; vector units are held to reach theirs at the full clock.
-    fn power(&mut self, run: &Run) -> Result<Option<PowerRates>, Diagnostic> {
-        let class = self.class.power.clone();
+    /// What the accelerator of a row may draw, below the limit that the row or the profile states. Rates of tensor units are those
+    /// seen under the board's own limit; vector units are held to reach theirs at the full clock.
+    fn board(&mut self, run: &Run) -> Result<Option<Board>, Diagnostic> {
+        let idle_share = self.class.power.idle_share_of_limit.centre().value();
         let (device, _) = self.device(run)?;
         let Some(power) = &device.power else { return Ok(None) };
-        let board = power.limit.centre();
-        let limit = run.power_limit.map_or(board, Watts::new);
-        let value = |estimate: &Estimate<Ratio>| estimate.centre().value();
-        Ok(Some(PowerRates {
-            idle: power.idle.as_ref().map_or(board * value(&class.idle_share_of_limit), Estimate::centre),
-            limit,
-            reference: (Units::of(run.precision) == Units::Tensor).then_some(board),
-            share: value(&class.share_of_limit),
-            per_flop: 1e-12 * value(class.pj_per_flop(run.precision)) * device.energy_scale(run.precision),
-            per_byte: 1e-12 * value(&class.memory_pj_per_byte),
-            sharpness: value(&class.sharpness),
-            voltage_floor: value(&class.voltage_floor),
+        let limit = power.limit.centre();
+        Ok(Some(Board {
+            idle: power.idle.as_ref().map_or(limit * idle_share, Estimate::centre),
+            limit: run.power_limit.map_or(limit, Watts::new),
+            reference: (Units::of(run.precision) == Units::Tensor).then_some(limit),
+            flop_scale: device.energy_scale(run.precision),
         }))
     }
 

@@ -108,7 +108,9 @@ pub struct Run {
     /// Power limit of an accelerator, W, where the table says.
     pub power_limit: Option<f64>,
     /// Seconds of a step of the whole batch, where it was measured.
-    pub measured: Option<f64>,
+    pub seconds: Option<f64>,
+    /// Mean power of an accelerator, W, where it was measured.
+    pub watts: Option<f64>,
 }
 
 /// A table of runs.
@@ -278,7 +280,8 @@ impl Cells<'_> {
             fused_attention: self.one_of("attention", &[("eager", false), ("flash", true)])?,
             dropout: self.optional("dropout", |cells| cells.number("dropout", 0.0, 0.99))?,
             power_limit: self.optional("power_limit_w", |cells| cells.number("power_limit_w", 1.0, 3000.0))?,
-            measured: self.optional("measured_s", |cells| cells.number("measured_s", 1e-9, 1e9))?,
+            seconds: self.optional("measured_s", |cells| cells.number("measured_s", 1e-9, 1e9))?,
+            watts: self.optional("measured_w", |cells| cells.number("measured_w", 1.0, 3000.0))?,
             origin: self.origin.clone(),
         };
         if run.tensor.saturating_mul(run.pipeline).saturating_mul(run.data) != run.accelerators {

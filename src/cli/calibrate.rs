@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 
 use super::{Failure, class_defaults, print, tell};
-use crate::calibrate::{Calibration, RunTable, Table, Workshop, calibrate};
+use crate::calibrate::{Calibration, HeldOut, RunTable, Table, Workshop, calibrate};
 use crate::document::{Kind, Origin, Resolver};
 use crate::hardware::Accelerator;
 use crate::report::calibrations;
@@ -52,7 +52,7 @@ impl Calibrate {
         let program = concat!("lowcarb ", env!("CARGO_PKG_VERSION"));
         let rows: usize = tables.iter().map(|table| table.runs.rows.len()).sum();
         tell(&format!("fitting {rows} rows, and again without each regime"));
-        let made = calibrate(&mut workshop, &class, &tables, device.as_deref(), (&today(), program))?;
+        let made = calibrate(&mut workshop, &class, &tables, device.as_deref(), (&today(), program), HeldOut::Regimes)?;
         made.left_out.iter().take(10).for_each(|why| tell(&format!("left out: {why}")));
         if made.left_out.len() > 10 {
             tell(&format!("{} more rows were left out", made.left_out.len() - 10));

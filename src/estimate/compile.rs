@@ -5,7 +5,7 @@ use super::results::{Metric, Outcome};
 use crate::calibrate::speeds;
 use crate::hardware::{Parameter, Precision};
 use crate::impact;
-use crate::perf::{Achieved, Peaks, PowerRates, Rates, Speeds, StepWork, step_energy, step_time};
+use crate::perf::{Achieved, Board, Peaks, PowerRates, Rates, Speeds, StepWork, step_time};
 use crate::scenario::{Case, Known};
 use crate::source::Class;
 use crate::training::{Framework, Offload};
@@ -78,13 +78,8 @@ struct PowerHandles {
     idle: Handle,
     idle_is_share: bool,
     cap: Option<Handle>,
-    per_flop: Handle,
     /// What the energy of a FLOP is multiplied by on this device.
-    energy_scale: f64,
-    per_byte: Handle,
-    sharpness: Handle,
-    voltage_floor: Handle,
-    share: Handle,
+    flop_scale: f64,
     /// Whether the rates of the time model were seen under the board's limit.
     limited: bool,
 }
@@ -399,17 +394,15 @@ impl TimeModel {
             },
             idle_is_share: power.idle.is_none(),
             cap: power.cap.as_ref().map(|cap| inputs.add("device: power cap", "W", &case.device_value(cap, power.source.as_deref()))),
-            per_flop: inputs.add("device: energy of a FLOP", "pJ", &case.parameter(parameters.power.pj_per_flop(precision))),
-            energy_scale: device.energy_scale(precision),
-            per_byte: inputs.add("device: energy of a byte", "pJ", &case.parameter(&parameters.power.memory_pj_per_byte)),
-            sharpness: inputs.add("device: sharpness of the power limit", "", &case.parameter(&parameters.power.sharpness)),
-            voltage_floor: inputs.add("device: voltage floor", "", &case.parameter(&parameters.power.voltage_floor)),
-            share: inputs.add("device: share of the limit", "", &case.parameter(&parameters.power.share_of_limit)),
+            flop_scale: device.energy_scale(precision),
             limited: precision != Precision::Fp32,
         });
         let mut add = |parameter: Parameter| {
             let hosted = matches!(parameter, Parameter::HostFloor | Parameter::HostExchange);
             if hosted && framework == Framework::Graph {
+                return None;
+            }
+            if parameter.is_of_power() && device.power.is_none() {
                 return None;
             }
             let value = parameters.of(parameter, device, precision)?;
@@ -435,6 +428,10 @@ impl TimeModel {
         })
     }
 
+    fn achieved(&self, row: &[f64]) -> Achieved {
+        Achieved::new(|parameter| self.parameters[parameter as usize].map_or(0.0, |handle| handle.of(row)))
+    }
+
     fn rates(&self, row: &[f64]) -> Rates {
         let peaks = Peaks {
             matmul: self.peak.of(row),
@@ -444,33 +441,32 @@ impl TimeModel {
             node: self.per_node,
             speeds: self.speeds,
         };
-        Rates::new(&peaks, &Achieved::new(|parameter| self.parameters[parameter as usize].map_or(0.0, |handle| handle.of(row))))
+        Rates::new(&peaks, &self.achieved(row))
+    }
+
+    fn power(&self, row: &[f64]) -> Option<PowerRates> {
+        let power = self.power.as_ref()?;
+        let limit = Watts::new(power.limit.of(row));
+        let board = Board {
+            idle: if power.idle_is_share { limit * power.idle.of(row) } else { Watts::new(power.idle.of(row)) },
+            limit: power.cap.map_or(limit, |cap| Watts::new(cap.of(row))),
+            reference: power.limited.then_some(limit),
+            flop_scale: power.flop_scale,
+        };
+        Some(PowerRates::new(&board, &self.achieved(row)))
     }
 
     fn evaluate(&self, row: &[f64], accelerators: f64) -> Modelled {
         let rates = self.rates(row);
-        let power = self.power.as_ref().map(|power| {
-            let limit = Watts::new(power.limit.of(row));
-            let idle = if power.idle_is_share { limit * power.idle.of(row) } else { Watts::new(power.idle.of(row)) };
-            PowerRates {
-                idle,
-                limit: power.cap.map_or(limit, |cap| Watts::new(cap.of(row))),
-                reference: power.limited.then_some(limit),
-                share: power.share.of(row),
-                per_flop: 1e-12 * power.per_flop.of(row) * power.energy_scale,
-                per_byte: 1e-12 * power.per_byte.of(row),
-                sharpness: power.sharpness.of(row),
-                voltage_floor: power.voltage_floor.of(row),
-            }
-        });
+        let power = self.power(row);
         let (mut duration, mut energy) = (0.0, 0.0);
         for (work, steps) in &self.phases {
             let time = step_time(work, &rates).total();
             match &power {
                 Some(power) => {
-                    let (time, joules) = step_energy(work, time, &rates, power);
+                    let (time, used) = power.step(work, time, &rates);
                     duration += steps * time.value();
-                    energy += steps * joules.value();
+                    energy += steps * used.total().value();
                 }
                 None => duration += steps * time.value(),
             }
@@ -506,6 +502,11 @@ fn label(parameter: Parameter, precision: Precision) -> (&'static str, &'static 
         Parameter::HalfMessage => ("link: half-bandwidth message", "B"),
         Parameter::Latency => ("link: latency of an exchange", "s"),
         Parameter::Overlap => ("link: overlap with backward", ""),
+        Parameter::FlopEnergy => ("device: energy of a FLOP", "pJ"),
+        Parameter::ByteEnergy => ("device: energy of a byte", "pJ"),
+        Parameter::Sharpness => ("device: sharpness of the power limit", ""),
+        Parameter::VoltageFloor => ("device: voltage floor", ""),
+        Parameter::LimitShare => ("device: share of the limit", ""),
     }
 }
 

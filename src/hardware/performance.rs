@@ -11,7 +11,7 @@ use crate::numeric::{Distribution, Estimate};
 use crate::source::{Class, Source};
 use crate::units::{Bytes, Ratio, Seconds};
 
-/// A parameter of the time model. Shares are of a peak; times are in s, messages in bytes.
+/// A parameter of the time and power model. Shares are of a peak; times are in s, messages in bytes, energies in pJ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Parameter {
     /// Share of the peak that large products with trained matrices reach.
@@ -50,11 +50,21 @@ pub enum Parameter {
     Latency,
     /// Share of an exchange that hides behind other work.
     Overlap,
+    /// Energy of a FLOP, at the feature size beside [`KernelPower`].
+    FlopEnergy,
+    /// Energy of a byte from or to device memory.
+    ByteEnergy,
+    /// How sharply mean power bends at the limit.
+    Sharpness,
+    /// The least voltage over that of the full clock.
+    VoltageFloor,
+    /// Share of the limit that devices settle at.
+    LimitShare,
 }
 
 impl Parameter {
     /// Every parameter.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 23] = [
         Self::Matmul,
         Self::Mixing,
         Self::Unaligned,
@@ -73,6 +83,11 @@ impl Parameter {
         Self::HalfMessage,
         Self::Latency,
         Self::Overlap,
+        Self::FlopEnergy,
+        Self::ByteEnergy,
+        Self::Sharpness,
+        Self::VoltageFloor,
+        Self::LimitShare,
     ];
 
     /// Its key in a file of parameters.
@@ -97,7 +112,18 @@ impl Parameter {
             Self::HalfMessage => "collective.half_message",
             Self::Latency => "collective.latency",
             Self::Overlap => "collective.overlap",
+            Self::FlopEnergy => "power.pj_per_flop",
+            Self::ByteEnergy => "power.memory_pj_per_byte",
+            Self::Sharpness => "power.sharpness",
+            Self::VoltageFloor => "power.voltage_floor",
+            Self::LimitShare => "power.share_of_limit",
         }
+    }
+
+    /// Whether it is of the power model alone.
+    #[must_use]
+    pub fn is_of_power(self) -> bool {
+        matches!(self, Self::FlopEnergy | Self::ByteEnergy | Self::Sharpness | Self::VoltageFloor | Self::LimitShare)
     }
 
     /// The unit of its value as a plain number.
@@ -106,6 +132,7 @@ impl Parameter {
         match self {
             Self::Saturation | Self::Launch | Self::HostFloor | Self::HostExchange | Self::StepOverhead | Self::Latency => "s",
             Self::HalfMessage => "B",
+            Self::FlopEnergy | Self::ByteEnergy => "pJ",
             _ => "",
         }
     }
@@ -301,6 +328,11 @@ impl Performance {
             Parameter::HalfMessage => collective.half_message.in_base_units(),
             Parameter::Latency => collective.latency.in_base_units(),
             Parameter::Overlap => collective.overlap.clone(),
+            Parameter::FlopEnergy => self.power.pj_per_flop(precision).clone(),
+            Parameter::ByteEnergy => self.power.memory_pj_per_byte.clone(),
+            Parameter::Sharpness => self.power.sharpness.clone(),
+            Parameter::VoltageFloor => self.power.voltage_floor.clone(),
+            Parameter::LimitShare => self.power.share_of_limit.clone(),
         })
     }
 

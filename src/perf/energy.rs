@@ -5,8 +5,22 @@
 //! that A f v^2 + B f = R, the energy of a FLOP being proportional to the square of the voltage (Rabaey et al. 2003, section 5.5). The
 //! mean power passes smoothly from demand to limit, because a step has hot and cool stretches: idle + (D^-n + R^-n)^(-1/n), D = A + B.
 
-use super::{Rates, StepWork};
+use super::{Achieved, Rates, StepWork};
+use crate::hardware::Parameter;
 use crate::units::{Joules, Seconds, Watts};
+
+/// What a device may draw, as its profile and a user say.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Board {
+    /// With nothing to do.
+    pub idle: Watts,
+    /// The limit that holds.
+    pub limit: Watts,
+    /// The limit under which the rates of the time model were seen; none where they are of a clock that nothing limits.
+    pub reference: Option<Watts>,
+    /// The energy of a FLOP on this device over that of the parameter.
+    pub flop_scale: f64,
+}
 
 /// What a device draws.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,6 +44,23 @@ pub struct PowerRates {
 }
 
 impl PowerRates {
+    /// What a board draws by the values of the parameters.
+    #[must_use]
+    pub fn new(board: &Board, achieved: &Achieved) -> Self {
+        let Board { idle, limit, reference, flop_scale } = *board;
+        let of = |parameter| achieved.get(parameter);
+        Self {
+            idle,
+            limit,
+            reference,
+            share: of(Parameter::LimitShare),
+            per_flop: 1e-12 * of(Parameter::FlopEnergy) * flop_scale,
+            per_byte: 1e-12 * of(Parameter::ByteEnergy),
+            sharpness: of(Parameter::Sharpness),
+            voltage_floor: of(Parameter::VoltageFloor),
+        }
+    }
+
     /// What a limit leaves to draw beside the idle power, W.
     fn room(&self, limit: Watts) -> f64 {
         (self.share * limit.value() - self.idle.value()).max(1e-3 * limit.value())
@@ -56,25 +87,71 @@ impl PowerRates {
     }
 }
 
-/// Time and energy of a step on one accelerator, the power limit held.
-#[must_use]
-pub fn step_energy(work: &StepWork, time: Seconds, rates: &Rates, power: &PowerRates) -> (Seconds, Joules) {
-    if time.value() <= 0.0 {
-        return (time, Joules::new(0.0));
+/// Where the energy of a step on one accelerator goes.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct StepEnergy {
+    /// What it draws with nothing to do.
+    pub idle: Joules,
+    /// Matrix products.
+    pub products: Joules,
+    /// Bytes from and to device memory.
+    pub traffic: Joules,
+}
+
+impl StepEnergy {
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> Joules {
+        self.idle + self.products + self.traffic
     }
-    let products = power.per_flop * work.dense_flops(&rates.speeds).value() / time.value();
-    let traffic = power.per_byte * work.bytes().value() / time.value();
-    let seen = power.reference.map_or(1.0, |reference| power.stretch(products, traffic, reference));
-    let time = time * (power.stretch(products, traffic, power.limit) / seen).max(1.0);
-    let (demand, room) = (products + traffic, power.room(power.limit));
-    let drawn = if demand > 0.0 {
-        // (D^-n + R^-n)^(-1/n), from the smaller of both so that no power of a small number overflows.
-        let (small, large) = (demand.min(room), demand.max(room));
-        small * (1.0 + (small / large).powf(power.sharpness)).powf(-1.0 / power.sharpness)
-    } else {
-        0.0
-    };
-    (time, (power.idle + Watts::new(drawn)) * time)
+}
+
+impl PowerRates {
+    /// Time and energy of a step that takes `time` where nothing limits it but what `reference` names, the power limit held.
+    #[must_use]
+    pub fn step(&self, work: &StepWork, time: Seconds, rates: &Rates) -> (Seconds, StepEnergy) {
+        if time.value() <= 0.0 {
+            return (time, StepEnergy::default());
+        }
+        let (products, traffic) = self.demand(work, time, rates);
+        let stretch = match self.reference {
+            // The rates were seen under this very limit.
+            Some(reference) if reference == self.limit => 1.0,
+            Some(reference) => self.stretch(products, traffic, self.limit) / self.stretch(products, traffic, reference),
+            None => self.stretch(products, traffic, self.limit),
+        };
+        let time = time * stretch.max(1.0);
+        (time, self.energy(products, traffic, time))
+    }
+
+    /// Energy of a step that is known to take `time`, whatever limits it.
+    #[must_use]
+    pub fn energy_in(&self, work: &StepWork, time: Seconds, rates: &Rates) -> StepEnergy {
+        if time.value() <= 0.0 {
+            return StepEnergy::default();
+        }
+        let (products, traffic) = self.demand(work, time, rates);
+        self.energy(products, traffic, time)
+    }
+
+    /// What products and memory traffic draw at the full clock, W.
+    fn demand(&self, work: &StepWork, time: Seconds, rates: &Rates) -> (f64, f64) {
+        let products = self.per_flop * work.dense_flops(&rates.speeds).value() / time.value();
+        (products, self.per_byte * work.bytes().value() / time.value())
+    }
+
+    /// The energy of `time` at such a demand; what the limit leaves goes to both in proportion.
+    fn energy(&self, products: f64, traffic: f64, time: Seconds) -> StepEnergy {
+        let (demand, room) = (products + traffic, self.room(self.limit));
+        let share = if demand > 0.0 {
+            // (D^-n + R^-n)^(-1/n), from the smaller of both so that no power of a small number overflows.
+            let (small, large) = (demand.min(room), demand.max(room));
+            small * (1.0 + (small / large).powf(self.sharpness)).powf(-1.0 / self.sharpness) / demand
+        } else {
+            0.0
+        };
+        StepEnergy { idle: self.idle * time, products: Watts::new(products * share) * time, traffic: Watts::new(traffic * share) * time }
+    }
 }
 
 #[cfg(test)]
@@ -114,10 +191,10 @@ mod tests {
     #[test]
     fn a_lower_limit_saves_energy_down_to_the_voltage_floor_and_then_costs_it() {
         let (work, rates) = (work(1e13, 0.0), Rates::alone(1e13, 1e12));
-        let of = |limit: f64| step_energy(&work, step_time(&work, &rates).total(), &rates, &power(limit));
+        let of = |limit: f64| power(limit).step(&work, step_time(&work, &rates).total(), &rates);
         let [high, middle, low] = [250.0, 150.0, 60.0].map(of);
         assert!(high.0 < middle.0 && middle.0 < low.0);
-        assert!(middle.1 < high.1 && low.1 > middle.1, "{high:?} {middle:?} {low:?}");
+        assert!(middle.1.total() < high.1.total() && low.1.total() > middle.1.total(), "{high:?} {middle:?} {low:?}");
         // At half the room the clock falls by far less than half.
         assert!(middle.0.value() / high.0.value() < 1.4, "{middle:?} {high:?}");
     }
@@ -127,9 +204,9 @@ mod tests {
         let (work, rates) = (work(1e13, 0.0), Rates::alone(1e13, 1e12));
         let time = step_time(&work, &rates).total();
         let same = PowerRates { reference: Some(Watts::new(200.0)), ..power(200.0) };
-        assert_eq!(step_energy(&work, time, &rates, &same).0, time);
+        assert_eq!(same.step(&work, time, &rates).0, time);
         let lower = PowerRates { limit: Watts::new(120.0), ..same };
-        assert!(step_energy(&work, time, &rates, &lower).0 > time);
+        assert!(lower.step(&work, time, &rates).0 > time);
     }
 
     proptest! {
@@ -138,10 +215,10 @@ mod tests {
             let (work, rates) = (work(flops, bytes), Rates::alone(1e14, 1e12));
             let power = PowerRates { sharpness: n, ..power(limit) };
             let time = step_time(&work, &rates).total();
-            let (stretched, energy) = step_energy(&work, time, &rates, &power);
+            let (stretched, energy) = power.step(&work, time, &rates);
             prop_assert!(stretched >= time);
             if time.value() > 0.0 {
-                let mean = energy.value() / stretched.value();
+                let mean = energy.total().value() / stretched.value();
                 prop_assert!((35.0 - 1e-6..=limit + 1e-6).contains(&mean), "{mean}");
             }
         }

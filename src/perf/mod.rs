@@ -13,7 +13,7 @@ mod rates;
 mod work;
 
 pub use collective::{Collective, CollectiveKind, When};
-pub use energy::{PowerRates, step_energy};
+pub use energy::{Board, PowerRates, StepEnergy};
 pub use rates::{Achieved, Peaks, Rates, Speeds};
 pub use work::{Pass, Stage, StepWork, in_step};
 
@@ -211,7 +211,7 @@ mod tests {
         };
         let of = |rates: &Rates| {
             let time = step_time(&work, rates).total();
-            (time.value() - 12e-6, step_energy(&work, time, rates, &power).1.value())
+            (time.value() - 12e-6, power.step(&work, time, rates).1.total().value())
         };
         let (dense, sparse) = (of(&rates()), of(&able));
         assert!((dense.0 - 2.0 * sparse.0).abs() < 1e-12 && (dense.1 - 2.0 * sparse.1).abs() < 1e-9, "{dense:?} {sparse:?}");

@@ -16,6 +16,7 @@ fn percent(share: f64) -> String {
 #[must_use]
 pub fn errors_line(errors: &Errors) -> Vec<String> {
     vec![
+        errors.figure.word().to_string(),
         errors.regime.clone(),
         if errors.held_out { "held out" } else { "seen" }.to_string(),
         errors.rows.to_string(),
@@ -28,7 +29,8 @@ pub fn errors_line(errors: &Errors) -> Vec<String> {
 }
 
 /// The heads of those columns.
-pub const ERRORS_HEAD: [&str; 8] = ["rows", "", "count", "mean\nerror", "median\nerror", "worst\nerror", "bias", "inside\nthe interval"];
+pub const ERRORS_HEAD: [&str; 9] =
+    ["figure", "rows", "", "count", "mean\nerror", "median\nerror", "worst\nerror", "bias", "inside\nthe interval"];
 
 /// Errors of every calibration, on rows that its fit had and had not seen, as its file records them.
 #[must_use]
@@ -39,8 +41,8 @@ pub fn errors(calibrations: &[Calibration]) -> String {
             std::iter::once(name).chain(errors_line(errors)).collect()
         })
     });
-    let head = std::iter::once("seconds of a step:\ncalibration").chain(ERRORS_HEAD).map(String::from);
-    draw(head.collect(), rows.collect(), 3)
+    let head = std::iter::once("calibration").chain(ERRORS_HEAD).map(String::from);
+    draw(head.collect(), rows.collect(), 4)
         + "What was held out was held out whole from a fit of the other rows; errors as recorded with the fit.\n"
 }
 
@@ -49,7 +51,7 @@ pub fn errors(calibrations: &[Calibration]) -> String {
 pub fn value(calibrations: &[Calibration]) -> Value {
     let errors = |errors: &Errors| {
         json!({
-            "regime": errors.regime, "held_out": errors.held_out, "rows": errors.rows, "mean_error_percent": 100.0 * errors.mean,
+            "figure": errors.figure.word(), "regime": errors.regime, "held_out": errors.held_out, "rows": errors.rows, "mean_error_percent": 100.0 * errors.mean,
             "median_error_percent": 100.0 * errors.median, "worst_error_percent": 100.0 * errors.worst,
             "bias_percent": 100.0 * errors.bias, "inside_interval_percent": 100.0 * errors.inside,
         })
@@ -90,7 +92,7 @@ pub fn table(calibrations: &[Calibration]) -> String {
                 1,
             );
         }
-        out += &draw(ERRORS_HEAD.map(String::from).to_vec(), calibration.errors.iter().map(errors_line).collect(), 2);
+        out += &draw(ERRORS_HEAD.map(String::from).to_vec(), calibration.errors.iter().map(errors_line).collect(), 3);
         out.push('\n');
     }
     out

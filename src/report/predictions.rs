@@ -4,16 +4,20 @@ use serde_json::{Map, Value, json};
 
 use crate::calibrate::{Prediction, RunTable};
 use crate::document::Diagnostic;
+use crate::perf::StepEnergy;
+use crate::units::Joules;
 
 /// A row's prediction, or why there is none.
 pub type Predicted = Result<Prediction, Diagnostic>;
 
 /// The columns that are added.
-const ADDED: [&str; 15] = [
+const ADDED: [&str; 20] = [
     "predicted_s",
     "predicted_low_s",
     "predicted_high_s",
     "predicted_w",
+    "predicted_low_w",
+    "predicted_high_w",
     "basis",
     "bound_by",
     "predicted_micro_batch",
@@ -25,19 +29,28 @@ const ADDED: [&str; 15] = [
     "optimizer_s",
     "bubble_s",
     "throttled_s",
+    "idle_j",
+    "products_j",
+    "traffic_j",
 ];
+
+/// Where the basis stands in them.
+const BASIS: usize = 6;
 
 /// The added values of a row, as many as [`ADDED`]; numbers as JSON numbers.
 fn added(predicted: &Predicted) -> Vec<Value> {
     match predicted {
         Ok(prediction) => {
             let step = &prediction.step;
-            let (low, high) = prediction.interval;
+            let (seconds, watts) = (prediction.seconds, prediction.watts);
+            let joules = |of: fn(&StepEnergy) -> Joules| json!(prediction.energy.map(|energy| of(&energy).value()));
             vec![
-                json!(prediction.seconds),
-                json!(low),
-                json!(high),
-                json!(prediction.watts),
+                json!(seconds.value),
+                json!(seconds.low),
+                json!(seconds.high),
+                json!(watts.map(|watts| watts.value)),
+                json!(watts.map(|watts| watts.low)),
+                json!(watts.map(|watts| watts.high)),
                 json!(prediction.basis.to_string()),
                 json!(prediction.bound_by()),
                 json!(prediction.micro_batch),
@@ -49,11 +62,14 @@ fn added(predicted: &Predicted) -> Vec<Value> {
                 json!(step.optimizer.value()),
                 json!(step.bubble.value()),
                 json!(prediction.throttled()),
+                joules(|energy| energy.idle),
+                joules(|energy| energy.products),
+                joules(|energy| energy.traffic),
             ]
         }
         Err(why) => {
             let mut values = vec![Value::Null; ADDED.len()];
-            values[4] = json!(format!("not predicted: {why}"));
+            values[BASIS] = json!(format!("not predicted: {why}"));
             values
         }
     }
