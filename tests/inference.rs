@@ -111,23 +111,3 @@ fn two_models_stand_side_by_side() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("two models"));
 }
-
-#[test]
-fn validate_shows_every_recorded_module_and_its_error() {
-    let place = Workplace::new();
-    let result = json(&place.printed(&["validate", "--format", "json"]));
-    let tables = result["tables"].as_array().unwrap();
-    assert!(tables.len() >= 3);
-    for table in tables {
-        assert!(!table["source"].as_str().unwrap().is_empty());
-        for case in table["cases"].as_array().unwrap() {
-            // What is outside its bar says why.
-            assert!(case["within_bar"] == true || case["explanation"].is_string(), "{case}");
-            // An explanation does not bring an error inside its bar.
-            let [error, bar] = ["error_percent", "bar_percent"].map(|key| case[key].as_f64().unwrap().abs());
-            assert!(case["within_bar"] == false || error <= bar, "{case}");
-        }
-    }
-    assert!(place.printed(&["validate"]).contains("within"));
-    assert!(place.printed(&["validate", "--rows"]).lines().count() > 800);
-}

@@ -25,7 +25,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("calibrate", 6),
     ("scenario", 7),
     ("estimate", 8),
-    ("validate", 8),
+    ("validate", 9),
     ("store", 9),
     ("report", 10),
     ("cli", 11),

@@ -148,17 +148,21 @@ impl Calibration {
         (!(self.scale > 0.0 && self.scale.is_finite())).then(|| Problem::new("scale", self.scale.to_string(), "above 0"))
     }
 
-    /// How many times as wide as its deviation says the interval of a figure is; 1 where nothing was held out, and for a device
-    /// that no rows are of no less than for one that they are of.
+    /// How many times as wide as its deviation says the interval of a figure is; 1 where nothing was held out. What is not like the
+    /// rows is no better known than what is.
     #[must_use]
-    pub fn widening(&self, figure: Figure, known_device: bool) -> f64 {
-        let of = |known| self.widening.iter().find(|one| one.figure == figure && one.known_device == known).map(|one| one.factor);
-        if known_device { of(true).unwrap_or(1.0) } else { of(false).unwrap_or(1.0).max(of(true).unwrap_or(1.0)) }
+    pub fn widening(&self, figure: Figure, known_device: bool, several_nodes: bool) -> f64 {
+        let of = |known: bool, several: bool| {
+            let alike = |one: &&Widening| one.figure == figure && one.known_device == known && one.several_nodes == several;
+            self.widening.iter().find(alike).map(|one| one.factor)
+        };
+        let like_rows = of(true, several_nodes).or(of(true, !several_nodes)).unwrap_or(1.0);
+        if known_device { like_rows } else { of(false, several_nodes).or(of(false, !several_nodes)).unwrap_or(1.0).max(like_rows) }
     }
 
     /// By what factor the interval of a figure that `of` computes from values reaches to either side of it.
-    pub fn spread(&self, figure: Figure, known_device: bool, of: impl Fn(&[f64]) -> f64) -> f64 {
-        (QUANTILE * self.widening(figure, known_device) * self.deviation(known_device, of)).exp()
+    pub fn spread(&self, figure: Figure, known_device: bool, several_nodes: bool, of: impl Fn(&[f64]) -> f64) -> f64 {
+        (QUANTILE * self.widening(figure, known_device, several_nodes) * self.deviation(known_device, of)).exp()
     }
 
     /// The values of the fit in their order.
@@ -228,9 +232,10 @@ impl Calibration {
             line(format!("  [{}],", row.iter().map(|value| format!("{value:.3e}")).collect::<Vec<_>>().join(", ")));
         }
         line("]".into());
-        for Widening { figure, known_device, factor } in &self.widening {
+        for Widening { figure, known_device, several_nodes, factor } in &self.widening {
             let figure = figure.word();
-            line(format!("\n[[widening]]\nfigure = {figure:?}\nknown_device = {known_device}\nfactor = {factor:.3}"));
+            line(format!("\n[[widening]]\nfigure = {figure:?}\nknown_device = {known_device}\nseveral_nodes = {several_nodes}"));
+            line(format!("factor = {factor:.3}"));
         }
         for table in &self.tables {
             line(format!("\n[[tables]]\nfile = {:?}\nsha256 = {:?}\nrows = {}", table.file, table.sha256, table.rows));

@@ -21,6 +21,10 @@ pub const BETWEEN_SIBLINGS: f64 = 0.3;
 const UNKNOWN: f64 = 1.5;
 /// Seconds of a step that no kernel explains, where the class knows nothing.
 const STEP_OVERHEAD: f64 = 3e-3;
+/// Scatter of runs around what is computed, ln, before any was seen: assumed, twice that of our largest calibrations.
+pub const SCATTER: f64 = 0.1;
+/// The number of rows that this is worth.
+const SCATTER_ROWS: f64 = 4.0;
 /// Huber's threshold, in standard deviations (Huber 1981: 95 % efficiency for normal residuals).
 const THRESHOLD: f64 = 1.345;
 
@@ -160,6 +164,13 @@ pub fn fit(rows: &[&Row], parameters: &[numeric::Parameter]) -> Result<Fit, FitE
     numeric::fit(parameters, Loss::Huber(THRESHOLD), TOLERANCE, |values| {
         rows.iter().flat_map(|row| row.residuals(&step(&row.prepared, values, Some(row.device)))).collect()
     })
+}
+
+/// The scatter of rows about a fit: what is assumed of it and what was seen, each by its weight (Gelman et al. 2013, section 2.6).
+#[must_use]
+pub fn scatter(fit: &Fit) -> f64 {
+    let seen = fit.degrees_of_freedom;
+    ((SCATTER_ROWS * SCATTER.powi(2) + seen * fit.scale.powi(2)) / (SCATTER_ROWS + seen)).sqrt()
 }
 
 /// A message about a fit that failed.

@@ -18,11 +18,13 @@ pub enum Figure {
     Seconds,
     /// Mean power of an accelerator, W.
     Watts,
+    /// Mean power of a node, W.
+    NodeWatts,
 }
 
 impl Figure {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Seconds, Self::Watts];
+    /// Every figure.
+    pub const ALL: [Self; 3] = [Self::Seconds, Self::Watts, Self::NodeWatts];
 
     /// The word in files and outputs.
     #[must_use]
@@ -30,6 +32,7 @@ impl Figure {
         match self {
             Self::Seconds => "seconds",
             Self::Watts => "watts",
+            Self::NodeWatts => "node_watts",
         }
     }
 }
@@ -49,13 +52,19 @@ pub struct Point {
     pub held_out: Option<(String, String)>,
     /// Whether the fit had seen another row of its device.
     pub known_device: bool,
+    /// Whether it is of several nodes.
+    pub several_nodes: bool,
     /// Which figure.
     pub figure: Figure,
     /// As computed.
     pub computed: f64,
+    /// Low end of its 90 % interval.
+    pub low: f64,
+    /// High end.
+    pub high: f64,
     /// As measured.
     pub measured: f64,
-    /// Standard deviation of ln of the computed one.
+    /// Standard deviation of ln of the computed one, before intervals are widened.
     pub deviation: f64,
 }
 
@@ -66,9 +75,33 @@ impl Point {
         self.computed / self.measured - 1.0
     }
 
+    /// The row, by its table and its name there.
+    pub(super) fn row(&self) -> (&str, &str) {
+        (&self.table, &self.id)
+    }
+
+    /// Whether it was held out with a fifth of the rows.
+    #[must_use]
+    pub fn is_of_fifths(&self) -> bool {
+        self.held_out.as_ref().is_some_and(|(cut, _)| cut == CUTS[0].name)
+    }
+
+    /// Whether the interval holds what was measured.
+    #[must_use]
+    pub fn is_inside(&self) -> bool {
+        self.low <= self.measured && self.measured <= self.high
+    }
+
     /// The distance of both, in standard deviations.
     fn deviations(&self) -> f64 {
         (self.computed / self.measured).ln().abs() / self.deviation
+    }
+
+    /// The same with the interval that a calibration states.
+    pub(super) fn widened(self, calibration: &Calibration) -> Self {
+        let widening = calibration.widening(self.figure, self.known_device, self.several_nodes);
+        let spread = (QUANTILE * widening * self.deviation).exp();
+        Self { low: self.computed / spread, high: self.computed * spread, ..self }
     }
 }
 
@@ -92,7 +125,7 @@ pub(super) const CUTS: [Cut; 6] = [
     Cut { name: "tensor_parallel", of: |run, _| run.tensor.to_string() },
     Cut { name: "hidden", of: |run, _| run.hidden.to_string() },
     Cut { name: "seq_len", of: |run, _| run.sequence_length.to_string() },
-    Cut { name: "nodes", of: |run, _| if run.accelerators > run.per_node { "several" } else { "one" }.to_string() },
+    Cut { name: "nodes", of: |run, _| if run.is_of_several_nodes() { "several" } else { "one" }.to_string() },
     Cut { name: "architecture", of: |_, architecture| architecture.split(' ').next().unwrap_or_default().to_string() },
 ];
 
@@ -104,6 +137,8 @@ pub struct Widening {
     pub figure: Figure,
     /// On a device that rows of the fit are of, or on another.
     pub known_device: bool,
+    /// On several nodes, or on one.
+    pub several_nodes: bool,
     /// How many times.
     pub factor: f64,
 }
@@ -111,26 +146,30 @@ pub struct Widening {
 impl Widening {
     /// From what was held out (split conformal prediction, Vovk et al. 2005): the quantile of the deviations over that of a normal
     /// distribution; of a known device from parts of all rows, of another from architectures.
-    pub(super) fn of(points: &[Point]) -> Vec<Self> {
+    pub(super) fn of<'a>(points: impl Iterator<Item = &'a Point> + Clone) -> Vec<Self> {
         let mut out = Vec::new();
-        for figure in Figure::ALL {
-            for known_device in [true, false] {
-                let cut = if known_device { CUTS[0].name } else { CUTS[5].name };
-                let held_out = |point: &&Point| {
-                    point.figure == figure
-                        && (known_device || !point.known_device)
-                        && point.held_out.as_ref().is_some_and(|(of, _)| of == cut)
-                };
-                let mut sizes: Vec<f64> = points.iter().filter(held_out).map(Point::deviations).collect();
-                sizes.sort_by(f64::total_cmp);
-                let place = ((sizes.len() as f64 + 1.0) * LEVEL).ceil() as usize;
-                if let Some(size) = sizes.get(place.saturating_sub(1)).or(sizes.last()) {
-                    out.push(Self { figure, known_device, factor: size / QUANTILE });
-                }
+        for (figure, known_device, several_nodes) in Figure::ALL.into_iter().flat_map(kinds) {
+            let cut = if known_device { CUTS[0].name } else { CUTS[5].name };
+            let held_out = |point: &&Point| {
+                point.figure == figure
+                    && point.several_nodes == several_nodes
+                    && (known_device || !point.known_device)
+                    && point.held_out.as_ref().is_some_and(|(of, _)| of == cut)
+            };
+            let mut sizes: Vec<f64> = points.clone().filter(held_out).map(Point::deviations).collect();
+            sizes.sort_by(f64::total_cmp);
+            let place = ((sizes.len() as f64 + 1.0) * LEVEL).ceil() as usize;
+            if let Some(size) = sizes.get(place.saturating_sub(1)).or(sizes.last()) {
+                out.push(Self { figure, known_device, several_nodes, factor: size / QUANTILE });
             }
         }
         out
     }
+}
+
+/// A figure on devices known and not, of one node and of several.
+fn kinds(figure: Figure) -> [(Figure, bool, bool); 4] {
+    [(figure, true, false), (figure, true, true), (figure, false, false), (figure, false, true)]
 }
 
 /// Errors of some rows, as shares of what was measured.
@@ -158,14 +197,13 @@ pub struct Errors {
 }
 
 impl Errors {
-    /// Of these points, whose intervals `calibration` states; nothing of none.
+    /// Of these points; nothing of none.
     #[must_use]
-    pub fn of(calibration: &Calibration, regime: &str, points: &[&Point]) -> Option<Self> {
+    pub fn of(regime: &str, points: &[&Point]) -> Option<Self> {
         let first = points.first()?;
         let mut sizes: Vec<f64> = points.iter().map(|point| point.error().abs()).collect();
         sizes.sort_by(f64::total_cmp);
         let count = points.len() as f64;
-        let inside = |point: &&&Point| point.deviations() <= QUANTILE * calibration.widening(point.figure, point.known_device);
         Some(Self {
             figure: first.figure,
             regime: regime.to_string(),
@@ -175,7 +213,7 @@ impl Errors {
             median: sizes[sizes.len() / 2],
             worst: sizes[sizes.len() - 1],
             bias: points.iter().map(|point| point.error()).sum::<f64>() / count,
-            inside: points.iter().filter(inside).count() as f64 / count,
+            inside: points.iter().filter(|point| point.is_inside()).count() as f64 / count,
         })
     }
 
@@ -185,16 +223,23 @@ impl Errors {
         !self.held_out && self.regime == ALL_ROWS
     }
 
+    /// Whether they are of whole regimes that were held out: of all of one kind together, of one side of several nodes or one, or of an
+    /// architecture.
+    #[must_use]
+    pub fn is_of_regime(&self) -> bool {
+        self.held_out && ["every ", "nodes = ", "architecture = "].iter().any(|start| self.regime.starts_with(start))
+    }
+
     /// Of all points of a calibration: seen, and held out, whole and by table, device and regime.
     #[must_use]
-    pub fn all(calibration: &Calibration, points: &[Point]) -> Vec<Self> {
+    pub fn all(points: &[Point]) -> Vec<Self> {
         let mut out = Vec::new();
         for figure in Figure::ALL {
             let points: Vec<&Point> = points.iter().filter(|point| point.figure == figure).collect();
             let mut add = |regime: &str, of: &dyn Fn(&Point) -> bool, unless_all: usize| {
                 let points: Vec<&Point> = points.iter().copied().filter(|point| of(point)).collect();
                 if points.len() != unless_all {
-                    out.extend(Self::of(calibration, regime, &points));
+                    out.extend(Self::of(regime, &points));
                 }
             };
             let seen = |point: &Point| point.held_out.is_none();
@@ -244,8 +289,11 @@ mod tests {
             device: String::new(),
             held_out: Some((cut.to_string(), String::new())),
             known_device,
+            several_nodes: false,
             figure: Figure::Seconds,
             computed: 1.0,
+            low: 0.9,
+            high: 1.1,
             measured,
             deviation: 0.1,
         }
@@ -254,9 +302,9 @@ mod tests {
     #[test]
     fn an_interval_is_widened_to_hold_nine_of_ten() {
         let points: Vec<Point> = (1..=99).map(|index| point((0.01 * f64::from(index)).exp(), true, CUTS[0].name)).collect();
-        let [widening] = Widening::of(&points)[..] else { panic!("one figure of known devices") };
+        let [widening] = Widening::of(points.iter())[..] else { panic!("one figure of known devices") };
         assert!((widening.factor * QUANTILE * 0.1 - 0.9).abs() < 1e-9, "{widening:?}");
-        let other = Widening::of(&[point(1.0_f64.exp(), false, CUTS[5].name), point(9.0, true, CUTS[5].name)]);
+        let other = Widening::of([point(1.0_f64.exp(), false, CUTS[5].name), point(9.0, true, CUTS[5].name)].iter());
         assert!(other.len() == 1 && !other[0].known_device && (other[0].factor * QUANTILE * 0.1 - 1.0).abs() < 1e-9, "{other:?}");
     }
 }

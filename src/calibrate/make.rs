@@ -1,6 +1,6 @@
 //! Calibrations from tables of measured runs, with their errors on rows that were held out, whole regimes at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -190,8 +190,9 @@ impl Group {
         let mut held_out = found.into_inner().unwrap_or_default();
         held_out.sort_by_key(|(index, _)| *index);
         points.extend(held_out.into_iter().flat_map(|(_, points)| points));
-        calibration.widening = Widening::of(&points);
-        calibration.errors = Errors::all(&calibration, &points);
+        calibration.widening = Widening::of(points.iter());
+        let points = with_intervals(&calibration, points);
+        calibration.errors = Errors::all(&points);
         Ok((calibration, points))
     }
 
@@ -232,8 +233,11 @@ impl Group {
                     device: self.devices[row.device].clone(),
                     held_out: held_out.clone(),
                     known_device,
+                    several_nodes: self.runs[*index].is_of_several_nodes(),
                     figure,
                     computed,
+                    low: computed,
+                    high: computed,
                     measured,
                     deviation: calibration.deviation(known_device, |values| of(&step(values))),
                 });
@@ -266,7 +270,7 @@ impl Group {
             program: program.to_string(),
             tables: Vec::new(),
             degrees_of_freedom: fit.degrees_of_freedom,
-            scale: fit.scale,
+            scale: fit::scatter(fit),
             widening: Vec::new(),
             parameters: Parameter::ALL.map(value).into_iter().collect(),
             devices: devices.collect(),
@@ -274,4 +278,24 @@ impl Group {
             errors: Vec::new(),
         }
     }
+}
+
+/// Points with the intervals that a calibration states; those of rows that were held out as one would have that never saw them.
+fn with_intervals(calibration: &Calibration, points: Vec<Point>) -> Vec<Point> {
+    let mut regimes: BTreeMap<Option<(String, String)>, Vec<usize>> = BTreeMap::new();
+    for (index, point) in points.iter().enumerate() {
+        regimes.entry(point.held_out.clone()).or_default().push(index);
+    }
+    let mut out = points.clone();
+    for (regime, members) in regimes {
+        let mut stated = calibration.clone();
+        if regime.is_some() {
+            let rows: HashSet<(&str, &str)> = members.iter().map(|index| points[*index].row()).collect();
+            stated.widening = Widening::of(points.iter().filter(|point| !rows.contains(&point.row())));
+        }
+        for index in members {
+            out[index] = points[index].clone().widened(&stated);
+        }
+    }
+    out
 }

@@ -87,9 +87,6 @@ impl Prediction {
     }
 }
 
-/// Scatter of runs around class defaults, ln: assumed, that of the worst calibration of ours twice.
-const CLASS_SCALE: f64 = 0.1;
-
 impl Units {
     /// What products of a precision run on.
     #[must_use]
@@ -120,7 +117,7 @@ pub fn class_default(class: &Performance, device: &Accelerator, precision: Preci
         program: String::new(),
         tables: Vec::new(),
         degrees_of_freedom: 1.0,
-        scale: CLASS_SCALE,
+        scale: fit::SCATTER,
         widening: Vec::new(),
         parameters: Parameter::ALL.map(value).into_iter().collect(),
         devices: vec![FittedDevice { name: device.name.clone(), rows: 0, deviations: Vec::new() }],
@@ -179,13 +176,14 @@ pub fn predict(
     let prepared = choose(workshop, class, run, &calibration, device)?;
     let values = calibration.values();
     let known = !matches!(basis, Basis::Siblings(_) | Basis::SiblingsAnd(..));
+    let several = run.is_of_several_nodes();
     let again = |values: &[f64]| fit::step(&prepared, values, device);
     let step = fit::step(&prepared, &values, device);
     let around = |value: f64, spread: f64| Ranged { value, low: value / spread, high: value * spread };
-    let seconds = around(step.seconds, calibration.spread(Figure::Seconds, known, |values| again(values).seconds));
+    let seconds = around(step.seconds, calibration.spread(Figure::Seconds, known, several, |values| again(values).seconds));
     let watts = step
         .watts()
-        .map(|watts| around(watts, calibration.spread(Figure::Watts, known, |values| again(values).watts().unwrap_or(f64::NAN))));
+        .map(|watts| around(watts, calibration.spread(Figure::Watts, known, several, |values| again(values).watts().unwrap_or(f64::NAN))));
     Ok(Prediction { seconds, watts, energy: step.energy, basis, step: step.time, micro_batch: prepared.micro_batch })
 }
 

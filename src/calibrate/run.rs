@@ -113,6 +113,14 @@ pub struct Run {
     pub watts: Option<f64>,
 }
 
+impl Run {
+    /// Whether it is of several nodes.
+    #[must_use]
+    pub fn is_of_several_nodes(&self) -> bool {
+        self.accelerators > self.per_node
+    }
+}
+
 /// A table of runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunTable {

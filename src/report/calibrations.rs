@@ -32,21 +32,7 @@ pub fn errors_line(errors: &Errors) -> Vec<String> {
 pub const ERRORS_HEAD: [&str; 9] =
     ["figure", "rows", "", "count", "mean\nerror", "median\nerror", "worst\nerror", "bias", "inside\nthe interval"];
 
-/// Errors of every calibration, on rows that its fit had and had not seen, as its file records them.
-#[must_use]
-pub fn errors(calibrations: &[Calibration]) -> String {
-    let rows = calibrations.iter().flat_map(|calibration| {
-        calibration.errors.iter().enumerate().map(|(index, errors)| {
-            let name = if index == 0 { calibration.name.clone() } else { String::new() };
-            std::iter::once(name).chain(errors_line(errors)).collect()
-        })
-    });
-    let head = std::iter::once("calibration").chain(ERRORS_HEAD).map(String::from);
-    draw(head.collect(), rows.collect(), 4)
-        + "What was held out was held out whole from a fit of the other rows; errors as recorded with the fit.\n"
-}
-
-/// The same for JSON.
+/// Calibrations for JSON.
 #[must_use]
 pub fn value(calibrations: &[Calibration]) -> Value {
     let errors = |errors: &Errors| {

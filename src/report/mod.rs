@@ -8,6 +8,7 @@ mod markdown;
 mod plot;
 pub mod predictions;
 pub mod profiles;
+mod scatter;
 pub mod step;
 mod style;
 mod table;

@@ -10,17 +10,17 @@ use super::{COLUMNS, Column, word};
 use crate::estimate::{CaseResult, Metric, Results};
 use crate::numeric::Interval;
 
-const SIZE: (u32, u32) = (1000, 520);
+pub(super) const SIZE: (u32, u32) = (1000, 520);
 /// Height of the title, and of a row of the key below a plot.
 const TITLE: u32 = 40;
 const ROW: u32 = 24;
 const KEY_COLUMNS: usize = 4;
 /// More lines than this have a key below the plot instead of a legend in it.
 const MOST_IN_A_LEGEND: usize = 5;
-const INK: RGBColor = RGBColor(40, 40, 40);
-const MESH: RGBColor = RGBColor(225, 225, 225);
+pub(super) const INK: RGBColor = RGBColor(40, 40, 40);
+pub(super) const MESH: RGBColor = RGBColor(225, 225, 225);
 /// Okabe and Ito 2008: told apart by every kind of colour vision.
-const PALETTE: [RGBColor; 7] = [
+pub(super) const PALETTE: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
     RGBColor(0, 158, 115),
@@ -42,20 +42,30 @@ fn fonts() -> Result<(), String> {
     .clone()
 }
 
+/// Something that can be drawn on any surface.
+pub(super) trait Picture {
+    /// Draws it.
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Drawn<B>;
+}
+
+impl Picture for Results {
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Drawn<B> {
+        draw(area, self)
+    }
+}
+
 /// Every plot of the results, as name and content; an SVG first.
 pub(super) fn all(results: &Results) -> Result<Vec<(String, Vec<u8>)>, String> {
+    both(if results.sweep_key.is_some() { "sweep" } else { "cases" }, results)
+}
+
+/// A picture as SVG and as PNG.
+pub(super) fn both(name: &str, picture: &impl Picture) -> Result<Vec<(String, Vec<u8>)>, String> {
     fonts()?;
-    let name = if results.sweep_key.is_some() { "sweep" } else { "cases" };
     let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        draw(&area, results).map_err(|error| error.to_string())?;
-    }
+    picture.draw(&SVGBackend::with_string(&mut svg, SIZE).into_drawing_area()).map_err(|error| error.to_string())?;
     let mut pixels = vec![0_u8; (SIZE.0 * SIZE.1 * 3) as usize];
-    {
-        let area = BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area();
-        draw(&area, results).map_err(|error| error.to_string())?;
-    }
+    picture.draw(&BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area()).map_err(|error| error.to_string())?;
     Ok(vec![(format!("{name}.svg"), svg.into_bytes()), (format!("{name}.png"), png(&pixels)?)])
 }
 
@@ -68,7 +78,7 @@ fn png(pixels: &[u8]) -> Result<Vec<u8>, String> {
     Ok(out)
 }
 
-type Drawn<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
+pub(super) type Drawn<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
 
 fn draw<B: DrawingBackend>(area: &DrawingArea<B, Shift>, results: &Results) -> Drawn<B> {
     area.fill(&WHITE)?;

@@ -1,19 +1,27 @@
-//! The model against what was recorded or published: ledgers against real modules, memory against published tables.
+//! The model against what was recorded or published: ledgers against real modules, memory against published tables, time and power
+//! against measured runs.
 //!
-//! Everything ends as [`Check`]s in a [`Validation`]: a figure of the model beside the recorded one, and the bar for
-//! their difference.
+//! Ledgers end as [`Check`]s in a [`Validation`]: a figure of the model beside the recorded one, and the bar for
+//! their difference. Runs end as points with intervals, which fits have seen or not ([`Runs`]).
 
 mod arena;
 mod attention;
+mod circular;
 mod linformer;
 mod modules;
+mod peers;
 mod published;
+mod runs;
 
 pub use arena::arena;
 pub use attention::attention;
+pub use circular::circular;
 pub use linformer::linformer;
 pub use modules::{Explanation, Recording};
+pub use peers::{Peer, peers};
+pub use runs::{Runs, runs};
 
+use crate::calibrate::Calibration;
 use crate::document::{Diagnostic, Library, Origin, Resolver};
 
 /// A figure of the model beside a recorded one.
@@ -73,6 +81,21 @@ pub struct Validation {
     pub source: String,
     /// Figure by figure.
     pub checks: Vec<Check>,
+}
+
+/// Everything that the model is compared with.
+#[derive(Debug, Clone)]
+pub struct Everything {
+    /// Ledgers and memory, against recorded modules and published tables.
+    pub ledgers: Vec<Validation>,
+    /// Time and power, against measured runs.
+    pub runs: Runs,
+    /// Published figures that hold the answer.
+    pub circular: Vec<Validation>,
+    /// The calibrations with the errors that are recorded with them.
+    pub recorded: Vec<Calibration>,
+    /// What others state of their errors.
+    pub peers: Vec<Peer>,
 }
 
 /// The checks of one quantity, summed up.

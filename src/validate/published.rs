@@ -23,14 +23,28 @@ impl<Row: DeserializeOwned> Table<Row> {
         let data = |ending: &str| library.data(&format!("measurements/published/{name}.{ending}"), &Origin::whole("validate"));
         let (text, table) = (data("toml")?, data("csv")?);
         let side_car = Node::parse(&text.file, &text.text)?;
-        let sources: BTreeMap<String, Source> = match side_car.find("sources") {
-            Some(node) => node.read().map_err(|error| error.under("sources"))?,
-            None => BTreeMap::new(),
-        };
-        let source = sources.into_values().next().map_or_else(String::new, |source| format!("{} ({})", source.citation, source.year));
+        let source = cited(&side_car)?.into_iter().next().unwrap_or_default();
         let wrong = |error: csv::Error| Diagnostic::new(&Origin::whole(&table.file), "", error.to_string(), columns);
         let rows =
             csv::Reader::from_reader(table.text.as_bytes()).into_deserialize().map(|row| row.map_err(wrong)).collect::<Result<_, _>>()?;
         Ok(Self { rows, source, side_car })
+    }
+}
+
+/// The sources that a side-car names.
+fn cited(side_car: &Node) -> Result<Vec<String>, Diagnostic> {
+    let sources: BTreeMap<String, Source> = match side_car.find("sources") {
+        Some(node) => node.read().map_err(|error| error.under("sources"))?,
+        None => BTreeMap::new(),
+    };
+    Ok(sources.into_values().map(|source| format!("{} ({})", source.citation, source.year)).collect())
+}
+
+/// Where the table of a path is from, by the side-car beside it; a table of a user's own may have none.
+pub(super) fn source_of(library: &dyn Library, path: &str) -> Result<String, Diagnostic> {
+    let beside = path.trim_end_matches(".csv").to_string() + ".toml";
+    match library.data(&beside, &Origin::whole("validate")) {
+        Ok(text) => Ok(cited(&Node::parse(&text.file, &text.text)?)?.join("; ")),
+        Err(_) => Ok("no side-car".into()),
     }
 }
