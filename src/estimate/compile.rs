@@ -2,13 +2,11 @@
 
 use super::inputs::{Handle, Inputs};
 use super::results::{Metric, Outcome};
-use crate::calibrate::speeds;
-use crate::hardware::{Parameter, Precision};
+use super::time_model::{Modelled, TimeModel};
 use crate::impact;
-use crate::perf::{Achieved, Board, Peaks, PowerRates, Rates, Speeds, StepWork, step_time};
 use crate::scenario::{Case, Known};
 use crate::source::Class;
-use crate::training::{Framework, Offload};
+use crate::training::Offload;
 use crate::units::{
     Dollars, DollarsPerHour, DollarsPerKwh, DollarsPerTonne, GramsCo2e, GramsCo2ePerKwh, Joules, LitresPerKwh, Seconds, Watts,
 };
@@ -57,42 +55,6 @@ enum Boundary {
     Nodes,
     /// The facility's meter.
     Facility,
-}
-
-/// Handles of the time and power model.
-struct TimeModel {
-    phases: Vec<(StepWork, f64)>,
-    peak: Handle,
-    bandwidth: Handle,
-    link: Option<Handle>,
-    network: Option<Handle>,
-    /// The parameters, in the order of [`Parameter::ALL`]; none where one has no part.
-    parameters: [Option<Handle>; Parameter::ALL.len()],
-    per_node: f64,
-    power: Option<PowerHandles>,
-    speeds: Speeds,
-}
-
-struct PowerHandles {
-    limit: Handle,
-    idle: Handle,
-    idle_is_share: bool,
-    cap: Option<Handle>,
-    /// What the energy of a FLOP is multiplied by on this device.
-    flop_scale: f64,
-    /// Whether the rates of the time model were seen under the board's limit.
-    limited: bool,
-}
-
-/// What the time and power model says of a whole run.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Modelled {
-    /// Seconds.
-    pub duration: f64,
-    /// Power of all accelerators, W.
-    pub accelerators: Option<f64>,
-    /// Power of the nodes beside them, W; 0 where it is not known, which `lacks` says.
-    pub overhead: f64,
 }
 
 impl Compiled {
@@ -324,7 +286,7 @@ impl Compiled {
     }
 
     fn has_power(&self) -> bool {
-        let modelled = self.model.as_ref().is_some_and(|model| model.power.is_some());
+        let modelled = self.model.as_ref().is_some_and(TimeModel::has_power);
         match &self.anchor {
             Some(anchor) if anchor.own => anchor.power.is_some(),
             Some(anchor) => anchor.power.is_some() && (modelled || self.model.is_none()),
@@ -351,7 +313,7 @@ impl Compiled {
             out.push("water at the power plant: set site.grid to a country, or site.water_intensity".into());
         }
         let exchanges = self.model.as_ref().filter(|_| self.accelerators > 1.0 && !self.anchor.as_ref().is_some_and(|anchor| anchor.own));
-        if exchanges.is_some_and(|model| model.link.is_none() && model.network.is_none()) {
+        if exchanges.is_some_and(|model| !model.has_link()) {
             out.push("time of the exchanges between accelerators: the profiles state no link".into());
         }
         if self.offloads {
@@ -370,149 +332,4 @@ fn sum(left: Option<f64>, right: Option<f64>) -> Option<f64> {
         (None, None) => None,
         (left, right) => Some(left.unwrap_or_default() + right.unwrap_or_default()),
     }
-}
-
-impl TimeModel {
-    fn new(case: &Case, inputs: &mut Inputs) -> Option<Self> {
-        let (device, (precision, framework)) = (case.accelerator.as_ref()?, case.numbers()?);
-        if case.phases.is_empty() {
-            return None;
-        }
-        let parameters = &case.performance;
-        let precision = precision.dense();
-        let peak = device.peak.at(precision)?;
-        let per_node = case.node.as_ref().map_or(u64::MAX, |node| node.accelerators_per_node);
-        let crosses = case.accelerators > per_node;
-        let node_network = case.node.as_ref().and_then(|node| node.network.as_ref()).filter(|_| crosses);
-        let link =
-            device.link.as_ref().and_then(|link| link.bandwidth_one_way.as_ref().map(|b| case.device_value(b, link.source.as_deref())));
-        let power = device.power.as_ref().map(|power| PowerHandles {
-            limit: inputs.add("device: power limit", "W", &case.device_value(&power.limit, power.source.as_deref())),
-            idle: match &power.idle {
-                Some(idle) => inputs.add("device: idle power", "W", &case.device_value(idle, power.source.as_deref())),
-                None => inputs.add("device: idle share of limit", "", &case.parameter(&parameters.power.idle_share_of_limit)),
-            },
-            idle_is_share: power.idle.is_none(),
-            cap: power.cap.as_ref().map(|cap| inputs.add("device: power cap", "W", &case.device_value(cap, power.source.as_deref()))),
-            flop_scale: device.energy_scale(precision),
-            limited: precision != Precision::Fp32,
-        });
-        let mut add = |parameter: Parameter| {
-            let hosted = matches!(parameter, Parameter::HostFloor | Parameter::HostExchange);
-            if hosted && framework == Framework::Graph {
-                return None;
-            }
-            if parameter.is_of_power() && device.power.is_none() {
-                return None;
-            }
-            let value = parameters.of(parameter, device, precision)?;
-            let (name, unit) = label(parameter, precision);
-            Some(inputs.add(name, unit, &case.parameter(&value)))
-        };
-        let handles = Parameter::ALL.map(&mut add);
-        Some(Self {
-            phases: case.phases.iter().map(|phase| (phase.work.clone(), phase.steps)).collect(),
-            peak: inputs.add("device: peak", "FLOP/s", &case.device_value(peak, device.peak.source.as_deref())),
-            bandwidth: inputs.add(
-                "device: memory bandwidth",
-                "B/s",
-                &case.device_value(&device.memory.bandwidth, device.memory.source.as_deref()),
-            ),
-            link: link.as_ref().map(|link| inputs.add("device: link", "B/s", link)),
-            network: node_network
-                .map(|network| inputs.add("node: network", "B/s", &case.node_value(&network.bandwidth_one_way, network.source.as_deref()))),
-            parameters: handles,
-            per_node: per_node as f64,
-            power,
-            speeds: speeds(device, precision),
-        })
-    }
-
-    fn achieved(&self, row: &[f64]) -> Achieved {
-        Achieved::new(|parameter| self.parameters[parameter as usize].map_or(0.0, |handle| handle.of(row)))
-    }
-
-    fn rates(&self, row: &[f64]) -> Rates {
-        let peaks = Peaks {
-            matmul: self.peak.of(row),
-            bandwidth: self.bandwidth.of(row),
-            link: self.link.map(|link| link.of(row)),
-            network: self.network.map(|network| network.of(row)),
-            node: self.per_node,
-            speeds: self.speeds,
-        };
-        Rates::new(&peaks, &self.achieved(row))
-    }
-
-    fn power(&self, row: &[f64]) -> Option<PowerRates> {
-        let power = self.power.as_ref()?;
-        let limit = Watts::new(power.limit.of(row));
-        let board = Board {
-            idle: if power.idle_is_share { limit * power.idle.of(row) } else { Watts::new(power.idle.of(row)) },
-            limit: power.cap.map_or(limit, |cap| Watts::new(cap.of(row))),
-            reference: power.limited.then_some(limit),
-            flop_scale: power.flop_scale,
-        };
-        Some(PowerRates::new(&board, &self.achieved(row)))
-    }
-
-    fn evaluate(&self, row: &[f64], accelerators: f64) -> Modelled {
-        let rates = self.rates(row);
-        let power = self.power(row);
-        let (mut duration, mut energy) = (0.0, 0.0);
-        for (work, steps) in &self.phases {
-            let time = step_time(work, &rates).total();
-            match &power {
-                Some(power) => {
-                    let (time, used) = power.step(work, time, &rates);
-                    duration += steps * time.value();
-                    energy += steps * used.total().value();
-                }
-                None => duration += steps * time.value(),
-            }
-        }
-        Modelled { duration, accelerators: power.is_some().then(|| accelerators * energy / duration), overhead: 0.0 }
-    }
-
-    /// The rates at central values, for a breakdown.
-    pub(super) fn central_rates(&self, row: &[f64]) -> Rates {
-        self.rates(row)
-    }
-}
-
-/// The name and the unit of a parameter in outputs.
-fn label(parameter: Parameter, precision: Precision) -> (&'static str, &'static str) {
-    match parameter {
-        Parameter::Matmul if precision == Precision::Fp32 => ("device: efficiency of fp32 products", ""),
-        Parameter::Matmul => ("device: efficiency of products", ""),
-        Parameter::Mixing => ("device: share that products of activations reach", ""),
-        Parameter::Unaligned => ("device: share that unaligned products reach", ""),
-        Parameter::Narrow => ("device: share that products of 8 bits reach", ""),
-        Parameter::Saturation => ("device: saturation time of a product", "s"),
-        Parameter::Memory => ("device: efficiency of memory", ""),
-        Parameter::Gather => ("device: efficiency of gathers", ""),
-        Parameter::Launch => ("device: launch", "s"),
-        Parameter::HostFloor => ("host: floor of a pass through a layer", "s"),
-        Parameter::HostExchange => ("host: launch of an exchange", "s"),
-        Parameter::StepOverhead => ("host: overhead of a step", "s"),
-        Parameter::Link => ("link: efficiency", ""),
-        Parameter::Network => ("network: efficiency", ""),
-        Parameter::Between => ("network: share that exchanges between passes reach", ""),
-        Parameter::Sharing => ("network: exponent of sharing", ""),
-        Parameter::HalfMessage => ("link: half-bandwidth message", "B"),
-        Parameter::Latency => ("link: latency of an exchange", "s"),
-        Parameter::Overlap => ("link: overlap with backward", ""),
-        Parameter::FlopEnergy => ("device: energy of a FLOP", "pJ"),
-        Parameter::ByteEnergy => ("device: energy of a byte", "pJ"),
-        Parameter::Sharpness => ("device: sharpness of the power limit", ""),
-        Parameter::VoltageFloor => ("device: voltage floor", ""),
-        Parameter::LimitShare => ("device: share of the limit", ""),
-    }
-}
-
-/// The rates of a case at central values, if it has a time model.
-pub(super) fn rates_of(case: &Case) -> Option<Rates> {
-    let mut inputs = Inputs::default();
-    let model = TimeModel::new(case, &mut inputs)?;
-    Some(model.central_rates(&inputs.centre()))
 }
