@@ -40,10 +40,10 @@ pub(super) struct Compiled {
 
 struct AnchorHandles {
     duration: Handle,
-    power: Option<Handle>,
+    /// Power of the job and where it was taken; none where the anchor states none, so that the model says it.
+    power: Option<(Handle, Boundary)>,
     class: Class,
     own: bool,
-    boundary: Boundary,
 }
 
 /// Where an anchor's power was taken.
@@ -61,23 +61,25 @@ impl Compiled {
     pub(super) fn new(case: &Case, inputs: &mut Inputs) -> Self {
         let per_node = case.node.as_ref().map_or(1, |node| node.accelerators_per_node);
         let nodes = case.accelerators as f64 / per_node as f64;
-        let anchor = case.anchor.as_ref().map(|anchor| AnchorHandles {
-            duration: inputs.add("anchor: duration", "s", &anchor.duration),
-            power: anchor.power.as_ref().map(|power| inputs.add("anchor: power of the job", "W", power)),
-            class: anchor.power.as_ref().map_or(anchor.duration.class, |power| power.class.max(anchor.duration.class)),
-            own: anchor.own || case.phases.is_empty(),
-            boundary: match anchor.boundary.as_str() {
+        let anchor = case.anchor.as_ref().map(|anchor| {
+            let boundary = match anchor.boundary.as_str() {
                 "accelerator" => Boundary::Accelerators,
                 "facility" => Boundary::Facility,
                 _ => Boundary::Nodes,
-            },
+            };
+            AnchorHandles {
+                duration: inputs.add("anchor: duration", "s", &anchor.duration),
+                power: anchor.power.as_ref().map(|power| (inputs.add("anchor: power of the job", "W", power), boundary)),
+                class: anchor.power.as_ref().map_or(anchor.duration.class, |power| power.class.max(anchor.duration.class)),
+                own: anchor.own || case.phases.is_empty(),
+            }
         });
         let with_class = |inputs: &mut Inputs, name: &str, unit, known: &Option<Known>| {
             known.as_ref().map(|known| (inputs.add(name, unit, known), known.class))
         };
         let model = TimeModel::new(case, inputs);
         let why_no_power = match (&case.anchor, &case.accelerator) {
-            (Some(anchor), _) if anchor.own && anchor.power.is_none() => "the anchor states no power".to_string(),
+            (Some(anchor), _) if model.is_none() && anchor.power.is_none() => "the anchor states no power".to_string(),
             (_, Some(device)) if device.power.is_none() => format!("the profile of {} states no power", device.name),
             _ => "no power is known".to_string(),
         };
@@ -144,26 +146,36 @@ impl Compiled {
         self.overhead.map_or(0.0, |(overhead, _)| overhead.of(row)) * self.nodes
     }
 
-    /// Duration and IT power: an anchor's own, an anchor scaled by the ratio of modelled runs, or the model's.
+    /// Where the power that an anchor states was taken.
+    fn boundary(&self) -> Option<Boundary> {
+        self.anchor.as_ref()?.power.map(|(_, boundary)| boundary)
+    }
+
+    /// Whether the nodes' own power is added to what accelerators draw.
+    fn adds_overhead(&self) -> bool {
+        self.boundary().is_none_or(|boundary| boundary == Boundary::Accelerators)
+    }
+
+    /// Duration and power, of the facility where an anchor says so and IT power otherwise: an anchor's own, an anchor scaled by the
+    /// ratio of modelled runs, or the model's, which also says the power at an anchor's time where the anchor states none.
     fn time_and_power(&self, row: &[f64], baseline: Option<&Modelled>) -> (f64, Option<f64>) {
         let Some(anchor) = &self.anchor else {
             let own = self.modelled(row);
             return own.map_or((0.0, None), |own| (own.duration, own.accelerators.map(|power| power + own.overhead)));
         };
-        let alone = anchor.boundary == Boundary::Accelerators;
-        let beside = if alone { self.overhead(row) } else { 0.0 };
-        let stated = anchor.power.map(|power| power.of(row));
         let scaled_from = if anchor.own { None } else { baseline.zip(self.modelled(row)) };
-        match scaled_from {
-            Some((baseline, own)) => {
-                // Whole nodes are compared with whole nodes, accelerators with accelerators.
-                let power = |run: &Modelled| run.accelerators.map(|power| if alone { power } else { power + run.overhead });
-                let ratio = power(&own).zip(power(baseline)).map(|(own, baseline)| own / baseline);
-                let power = stated.zip(ratio).map(|(power, ratio)| power * ratio + beside);
-                (anchor.duration.of(row) * own.duration / baseline.duration, power)
-            }
-            None => (anchor.duration.of(row), stated.map(|power| power + beside)),
-        }
+        let anchored = anchor.duration.of(row);
+        let duration = scaled_from.as_ref().map_or(anchored, |(baseline, own)| anchored * own.duration / baseline.duration);
+        let beside = if self.adds_overhead() { self.overhead(row) } else { 0.0 };
+        let Some((stated, boundary)) = anchor.power else {
+            let accelerators = self.model.as_ref().and_then(|model| model.power_in(row, self.accelerators, duration));
+            return (duration, accelerators.map(|power| power + beside));
+        };
+        // Whole nodes are compared with whole nodes, accelerators with accelerators.
+        let alone = boundary == Boundary::Accelerators;
+        let power = |run: &Modelled| run.accelerators.map(|power| if alone { power } else { power + run.overhead });
+        let ratio = scaled_from.map_or(Some(1.0), |(baseline, own)| Some(power(&own)? / power(baseline)?));
+        (duration, ratio.map(|ratio| stated.of(row) * ratio + beside))
     }
 
     /// Every metric at one set of input values.
@@ -174,7 +186,7 @@ impl Compiled {
         out.set(Metric::Duration, duration);
         out.set(Metric::AcceleratorHours, time.hours() * self.accelerators);
         let it = power.map(|power| Watts::new(power) * time);
-        let facility_anchor = self.anchor.as_ref().is_some_and(|anchor| anchor.boundary == Boundary::Facility);
+        let facility_anchor = self.boundary() == Some(Boundary::Facility);
         let pue = self.pue.0.of(row);
         let (it, facility) = match (it, facility_anchor) {
             (Some(energy), true) => (Some(energy / pue), Some(energy)),
@@ -236,8 +248,9 @@ impl Compiled {
         };
         let time = if self.anchor.as_ref().is_some_and(|anchor| anchor.own) { time } else { time.max(self.techniques) };
         let of = |input: &Option<(Handle, Class)>| input.map_or(Class::Measured, |(_, class)| class);
-        let beside = self.anchor.as_ref().is_none_or(|anchor| anchor.boundary == Boundary::Accelerators);
-        let energy = time.max(self.pue.1).max(if beside { of(&self.overhead) } else { Class::Measured });
+        let power = if self.models_power() { Class::Modelled.max(self.techniques) } else { Class::Measured };
+        let overhead = if self.adds_overhead() { of(&self.overhead) } else { Class::Measured };
+        let energy = time.max(power).max(self.pue.1).max(overhead);
         let service = of(&self.lifetime).max(self.utilisation.1);
         let embodied = time.max(of(&self.accelerator_footprint)).max(of(&self.node_footprint)).max(service);
         match metric {
@@ -277,8 +290,7 @@ impl Compiled {
                 need(self.water.is_some(), "water at the power plant");
             }
             Metric::Energy => {
-                let stated = self.anchor.as_ref().is_some_and(|anchor| anchor.boundary != Boundary::Accelerators);
-                need(stated || self.overhead.is_some(), "node overhead");
+                need(!self.adds_overhead() || self.overhead.is_some(), "node overhead");
             }
             _ => {}
         }
@@ -287,11 +299,22 @@ impl Compiled {
 
     fn has_power(&self) -> bool {
         let modelled = self.model.as_ref().is_some_and(TimeModel::has_power);
-        match &self.anchor {
-            Some(anchor) if anchor.own => anchor.power.is_some(),
-            Some(anchor) => anchor.power.is_some() && (modelled || self.model.is_none()),
-            None => modelled,
-        }
+        let stands = self.anchor.as_ref().is_some_and(|anchor| anchor.power.is_some() && (anchor.own || self.model.is_none()));
+        stands || modelled
+    }
+
+    /// Whether the power beside an anchor's time is the model's.
+    fn models_power(&self) -> bool {
+        self.has_power() && self.anchor.as_ref().is_some_and(|anchor| anchor.power.is_none())
+    }
+
+    /// What a reader should know of how the case was computed.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let anchored = self.models_power().then_some(
+            "the anchor states no power: what accelerators draw is modelled at the anchored time, every modelled step taking as many times \
+             as long as the whole run",
+        );
+        anchored.map(String::from).into_iter().collect()
     }
 
     /// What cannot be said of this case, and what would say it.

@@ -156,6 +156,7 @@ impl Point {
             }
             result.join_offers();
             result.missing = case.missing();
+            result.notes = case.notes();
             out.push(result);
         }
         out

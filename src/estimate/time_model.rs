@@ -148,6 +148,17 @@ impl TimeModel {
         Modelled { duration, accelerators: power.is_some().then(|| accelerators * energy / duration), overhead: 0.0 }
     }
 
+    /// Mean power of all accelerators, W, where the whole run is known to take `duration` seconds: every modelled step takes as many
+    /// times as long as the run.
+    pub(super) fn power_in(&self, row: &[f64], accelerators: f64, duration: f64) -> Option<f64> {
+        let (rates, power) = (self.rates(row), self.power(row)?);
+        let times = || self.phases.iter().map(|(work, steps)| (work, *steps, power.step(work, step_time(work, &rates).total(), &rates).0));
+        let modelled: f64 = times().map(|(_, steps, time)| steps * time.value()).sum();
+        let slower = duration / modelled;
+        let energy: f64 = times().map(|(work, steps, time)| steps * power.energy_in(work, time * slower, &rates).total().value()).sum();
+        Some(accelerators * energy / duration)
+    }
+
     /// Whether it says what accelerators draw.
     pub(super) fn has_power(&self) -> bool {
         self.power.is_some()
