@@ -86,3 +86,23 @@ fn without_a_model_power_stays_missing() {
     assert!(case["energy_kwh"].is_null());
     assert!(case["missing"][0].as_str().unwrap().ends_with("the anchor states no power"), "{}", case["missing"]);
 }
+
+#[test]
+fn what_a_node_draws_beside_its_accelerators_follows_their_load() {
+    let node = |share: &str| {
+        format!(
+            "node = {{ use = \"dgx-v100\", overhead = {{ power = {{ value = \"1 kW\", source = \"t\" }}{share} }}, sources.t = {{ citation = \"c\", \
+             year = 2020 }} }}\n"
+        )
+    };
+    let with = node(", share_of_accelerators = { value = 0.1, source = \"t\" }");
+    let stated = anchor(2.0, "accelerator", "power = \"2 kW\"\n");
+    let energy = |node: &str, sections: &str| value(&run(node, sections)["variants"][0], "energy_kwh") / 1.1;
+    assert!((energy(&with, &stated) - 2.0 * (2.0 + 0.1 * 2.0 + 1.0)).abs() < 1e-9);
+    for sections in [MODEL.to_string(), anchor(2.0, "node", "") + MODEL] {
+        let (with, without, alone) = (energy(&with, &sections), energy(&node(""), &sections), energy("", &sections));
+        assert!(((with - without) / alone - 0.1).abs() < 1e-9, "{with} {without} {alone}");
+    }
+    let stated = anchor(2.0, "node", "power = \"2 kW\"\n");
+    assert!((energy(&with, &stated) - 4.0).abs() < 1e-9, "a node's power holds all of it");
+}

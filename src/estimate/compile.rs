@@ -19,7 +19,7 @@ pub(super) struct Compiled {
     model: Option<TimeModel>,
     anchor: Option<AnchorHandles>,
     pue: (Handle, Class),
-    overhead: Option<(Handle, Class)>,
+    overhead: Option<OverheadHandles>,
     intensity: Option<(Handle, Class)>,
     market: Option<(Handle, Class)>,
     wue: Option<(Handle, Class)>,
@@ -36,6 +36,16 @@ pub(super) struct Compiled {
     techniques: Class,
     /// Whether the host holds a part of the step.
     offloads: bool,
+}
+
+/// What a node draws beside its accelerators.
+#[derive(Clone, Copy)]
+struct OverheadHandles {
+    /// Whatever they draw, W.
+    power: Handle,
+    /// As a share of what they draw.
+    share: Option<Handle>,
+    class: Class,
 }
 
 struct AnchorHandles {
@@ -97,8 +107,14 @@ impl Compiled {
             (inputs.add("embodied: years in service", "s", &known), known.class)
         });
         let overhead = case.node.as_ref().map(|node| {
-            let known = case.node_value(&node.overhead.power, node.overhead.source.as_deref());
-            (inputs.add("node: power beside accelerators", "W", &known), known.class)
+            let source = node.overhead.source.as_deref();
+            let power = case.node_value(&node.overhead.power, source);
+            let share = node.overhead.share_of_accelerators.as_ref().map(|share| case.node_value(share, source));
+            OverheadHandles {
+                power: inputs.add("node: power beside accelerators", "W", &power),
+                share: share.as_ref().map(|share| inputs.add("node: share of accelerators' power", "", share)),
+                class: share.map_or(power.class, |share| share.class.max(power.class)),
+            }
         });
         let offers =
             case.offers.iter().map(|offer| (inputs.add(&format!("price: {}", offer.name), "USD/h", &offer.price), offer.price.class));
@@ -138,12 +154,19 @@ impl Compiled {
 
     /// What the time and power model says, if the case has one.
     pub(super) fn modelled(&self, row: &[f64]) -> Option<Modelled> {
-        self.model.as_ref().map(|model| Modelled { overhead: self.overhead(row), ..model.evaluate(row, self.accelerators) })
+        self.model.as_ref().map(|model| {
+            let run = model.evaluate(row, self.accelerators);
+            Modelled { overhead: self.overhead(row, run.accelerators.unwrap_or_default()), ..run }
+        })
     }
 
-    /// Power of the nodes beside their accelerators, W; 0 where it is not known, which `lacks` says.
-    fn overhead(&self, row: &[f64]) -> f64 {
-        self.overhead.map_or(0.0, |(overhead, _)| overhead.of(row)) * self.nodes
+    /// Power of the nodes beside their accelerators, W, where all of these draw `accelerators` watts; 0 where it is not known, which
+    /// `lacks` says.
+    fn overhead(&self, row: &[f64], accelerators: f64) -> f64 {
+        let of = |overhead: OverheadHandles| {
+            overhead.power.of(row) * self.nodes + overhead.share.map_or(0.0, |share| share.of(row)) * accelerators
+        };
+        self.overhead.map_or(0.0, of)
     }
 
     /// Where the power that an anchor states was taken.
@@ -166,16 +189,17 @@ impl Compiled {
         let scaled_from = if anchor.own { None } else { baseline.zip(self.modelled(row)) };
         let anchored = anchor.duration.of(row);
         let duration = scaled_from.as_ref().map_or(anchored, |(baseline, own)| anchored * own.duration / baseline.duration);
-        let beside = if self.adds_overhead() { self.overhead(row) } else { 0.0 };
+        let with_nodes = |accelerators: f64| accelerators + self.overhead(row, accelerators);
         let Some((stated, boundary)) = anchor.power else {
             let accelerators = self.model.as_ref().and_then(|model| model.power_in(row, self.accelerators, duration));
-            return (duration, accelerators.map(|power| power + beside));
+            return (duration, accelerators.map(with_nodes));
         };
         // Whole nodes are compared with whole nodes, accelerators with accelerators.
         let alone = boundary == Boundary::Accelerators;
         let power = |run: &Modelled| run.accelerators.map(|power| if alone { power } else { power + run.overhead });
         let ratio = scaled_from.map_or(Some(1.0), |(baseline, own)| Some(power(&own)? / power(baseline)?));
-        (duration, ratio.map(|ratio| stated.of(row) * ratio + beside))
+        let power = ratio.map(|ratio| stated.of(row) * ratio);
+        (duration, if alone { power.map(with_nodes) } else { power })
     }
 
     /// Every metric at one set of input values.
@@ -249,7 +273,7 @@ impl Compiled {
         let time = if self.anchor.as_ref().is_some_and(|anchor| anchor.own) { time } else { time.max(self.techniques) };
         let of = |input: &Option<(Handle, Class)>| input.map_or(Class::Measured, |(_, class)| class);
         let power = if self.models_power() { Class::Modelled.max(self.techniques) } else { Class::Measured };
-        let overhead = if self.adds_overhead() { of(&self.overhead) } else { Class::Measured };
+        let overhead = self.overhead.filter(|_| self.adds_overhead()).map_or(Class::Measured, |overhead| overhead.class);
         let energy = time.max(power).max(self.pue.1).max(overhead);
         let service = of(&self.lifetime).max(self.utilisation.1);
         let embodied = time.max(of(&self.accelerator_footprint)).max(of(&self.node_footprint)).max(service);
