@@ -2,13 +2,11 @@
 
 use super::inputs::{Handle, Inputs};
 use super::results::{Metric, Outcome};
-use crate::calibrate::speeds;
-use crate::hardware::{Parameter, Precision};
+use super::time_model::{Modelled, TimeModel};
 use crate::impact;
-use crate::perf::{Achieved, Board, Peaks, PowerRates, Rates, Speeds, StepWork, step_time};
 use crate::scenario::{Case, Known};
 use crate::source::Class;
-use crate::training::{Framework, Offload};
+use crate::training::Offload;
 use crate::units::{
     Dollars, DollarsPerHour, DollarsPerKwh, DollarsPerTonne, GramsCo2e, GramsCo2ePerKwh, Joules, LitresPerKwh, Seconds, Watts,
 };
@@ -21,7 +19,7 @@ pub(super) struct Compiled {
     model: Option<TimeModel>,
     anchor: Option<AnchorHandles>,
     pue: (Handle, Class),
-    overhead: Option<(Handle, Class)>,
+    overhead: Option<OverheadHandles>,
     intensity: Option<(Handle, Class)>,
     market: Option<(Handle, Class)>,
     wue: Option<(Handle, Class)>,
@@ -40,12 +38,22 @@ pub(super) struct Compiled {
     offloads: bool,
 }
 
+/// What a node draws beside its accelerators.
+#[derive(Clone, Copy)]
+struct OverheadHandles {
+    /// Whatever they draw, W.
+    power: Handle,
+    /// As a share of what they draw.
+    share: Option<Handle>,
+    class: Class,
+}
+
 struct AnchorHandles {
     duration: Handle,
-    power: Option<Handle>,
+    /// Power of the job and where it was taken; none where the anchor states none, so that the model says it.
+    power: Option<(Handle, Boundary)>,
     class: Class,
     own: bool,
-    boundary: Boundary,
 }
 
 /// Where an anchor's power was taken.
@@ -59,63 +67,29 @@ enum Boundary {
     Facility,
 }
 
-/// Handles of the time and power model.
-struct TimeModel {
-    phases: Vec<(StepWork, f64)>,
-    peak: Handle,
-    bandwidth: Handle,
-    link: Option<Handle>,
-    network: Option<Handle>,
-    /// The parameters, in the order of [`Parameter::ALL`]; none where one has no part.
-    parameters: [Option<Handle>; Parameter::ALL.len()],
-    per_node: f64,
-    power: Option<PowerHandles>,
-    speeds: Speeds,
-}
-
-struct PowerHandles {
-    limit: Handle,
-    idle: Handle,
-    idle_is_share: bool,
-    cap: Option<Handle>,
-    /// What the energy of a FLOP is multiplied by on this device.
-    flop_scale: f64,
-    /// Whether the rates of the time model were seen under the board's limit.
-    limited: bool,
-}
-
-/// What the time and power model says of a whole run.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Modelled {
-    /// Seconds.
-    pub duration: f64,
-    /// Power of all accelerators, W.
-    pub accelerators: Option<f64>,
-    /// Power of the nodes beside them, W; 0 where it is not known, which `lacks` says.
-    pub overhead: f64,
-}
-
 impl Compiled {
     pub(super) fn new(case: &Case, inputs: &mut Inputs) -> Self {
         let per_node = case.node.as_ref().map_or(1, |node| node.accelerators_per_node);
         let nodes = case.accelerators as f64 / per_node as f64;
-        let anchor = case.anchor.as_ref().map(|anchor| AnchorHandles {
-            duration: inputs.add("anchor: duration", "s", &anchor.duration),
-            power: anchor.power.as_ref().map(|power| inputs.add("anchor: power of the job", "W", power)),
-            class: anchor.power.as_ref().map_or(anchor.duration.class, |power| power.class.max(anchor.duration.class)),
-            own: anchor.own || case.phases.is_empty(),
-            boundary: match anchor.boundary.as_str() {
+        let anchor = case.anchor.as_ref().map(|anchor| {
+            let boundary = match anchor.boundary.as_str() {
                 "accelerator" => Boundary::Accelerators,
                 "facility" => Boundary::Facility,
                 _ => Boundary::Nodes,
-            },
+            };
+            AnchorHandles {
+                duration: inputs.add("anchor: duration", "s", &anchor.duration),
+                power: anchor.power.as_ref().map(|power| (inputs.add("anchor: power of the job", "W", power), boundary)),
+                class: anchor.power.as_ref().map_or(anchor.duration.class, |power| power.class.max(anchor.duration.class)),
+                own: anchor.own || case.phases.is_empty(),
+            }
         });
         let with_class = |inputs: &mut Inputs, name: &str, unit, known: &Option<Known>| {
             known.as_ref().map(|known| (inputs.add(name, unit, known), known.class))
         };
         let model = TimeModel::new(case, inputs);
         let why_no_power = match (&case.anchor, &case.accelerator) {
-            (Some(anchor), _) if anchor.own && anchor.power.is_none() => "the anchor states no power".to_string(),
+            (Some(anchor), _) if model.is_none() && anchor.power.is_none() => "the anchor states no power".to_string(),
             (_, Some(device)) if device.power.is_none() => format!("the profile of {} states no power", device.name),
             _ => "no power is known".to_string(),
         };
@@ -133,8 +107,14 @@ impl Compiled {
             (inputs.add("embodied: years in service", "s", &known), known.class)
         });
         let overhead = case.node.as_ref().map(|node| {
-            let known = case.node_value(&node.overhead.power, node.overhead.source.as_deref());
-            (inputs.add("node: power beside accelerators", "W", &known), known.class)
+            let source = node.overhead.source.as_deref();
+            let power = case.node_value(&node.overhead.power, source);
+            let share = node.overhead.share_of_accelerators.as_ref().map(|share| case.node_value(share, source));
+            OverheadHandles {
+                power: inputs.add("node: power beside accelerators", "W", &power),
+                share: share.as_ref().map(|share| inputs.add("node: share of accelerators' power", "", share)),
+                class: share.map_or(power.class, |share| share.class.max(power.class)),
+            }
         });
         let offers =
             case.offers.iter().map(|offer| (inputs.add(&format!("price: {}", offer.name), "USD/h", &offer.price), offer.price.class));
@@ -174,34 +154,52 @@ impl Compiled {
 
     /// What the time and power model says, if the case has one.
     pub(super) fn modelled(&self, row: &[f64]) -> Option<Modelled> {
-        self.model.as_ref().map(|model| Modelled { overhead: self.overhead(row), ..model.evaluate(row, self.accelerators) })
+        self.model.as_ref().map(|model| {
+            let run = model.evaluate(row, self.accelerators);
+            Modelled { overhead: self.overhead(row, run.accelerators.unwrap_or_default()), ..run }
+        })
     }
 
-    /// Power of the nodes beside their accelerators, W; 0 where it is not known, which `lacks` says.
-    fn overhead(&self, row: &[f64]) -> f64 {
-        self.overhead.map_or(0.0, |(overhead, _)| overhead.of(row)) * self.nodes
+    /// Power of the nodes beside their accelerators, W, where all of these draw `accelerators` watts; 0 where it is not known, which
+    /// `lacks` says.
+    fn overhead(&self, row: &[f64], accelerators: f64) -> f64 {
+        let of = |overhead: OverheadHandles| {
+            overhead.power.of(row) * self.nodes + overhead.share.map_or(0.0, |share| share.of(row)) * accelerators
+        };
+        self.overhead.map_or(0.0, of)
     }
 
-    /// Duration and IT power: an anchor's own, an anchor scaled by the ratio of modelled runs, or the model's.
+    /// Where the power that an anchor states was taken.
+    fn boundary(&self) -> Option<Boundary> {
+        self.anchor.as_ref()?.power.map(|(_, boundary)| boundary)
+    }
+
+    /// Whether the nodes' own power is added to what accelerators draw.
+    fn adds_overhead(&self) -> bool {
+        self.boundary().is_none_or(|boundary| boundary == Boundary::Accelerators)
+    }
+
+    /// Duration and power, of the facility where an anchor says so and IT power otherwise: an anchor's own, an anchor scaled by the
+    /// ratio of modelled runs, or the model's, which also says the power at an anchor's time where the anchor states none.
     fn time_and_power(&self, row: &[f64], baseline: Option<&Modelled>) -> (f64, Option<f64>) {
         let Some(anchor) = &self.anchor else {
             let own = self.modelled(row);
             return own.map_or((0.0, None), |own| (own.duration, own.accelerators.map(|power| power + own.overhead)));
         };
-        let alone = anchor.boundary == Boundary::Accelerators;
-        let beside = if alone { self.overhead(row) } else { 0.0 };
-        let stated = anchor.power.map(|power| power.of(row));
         let scaled_from = if anchor.own { None } else { baseline.zip(self.modelled(row)) };
-        match scaled_from {
-            Some((baseline, own)) => {
-                // Whole nodes are compared with whole nodes, accelerators with accelerators.
-                let power = |run: &Modelled| run.accelerators.map(|power| if alone { power } else { power + run.overhead });
-                let ratio = power(&own).zip(power(baseline)).map(|(own, baseline)| own / baseline);
-                let power = stated.zip(ratio).map(|(power, ratio)| power * ratio + beside);
-                (anchor.duration.of(row) * own.duration / baseline.duration, power)
-            }
-            None => (anchor.duration.of(row), stated.map(|power| power + beside)),
-        }
+        let anchored = anchor.duration.of(row);
+        let duration = scaled_from.as_ref().map_or(anchored, |(baseline, own)| anchored * own.duration / baseline.duration);
+        let with_nodes = |accelerators: f64| accelerators + self.overhead(row, accelerators);
+        let Some((stated, boundary)) = anchor.power else {
+            let accelerators = self.model.as_ref().and_then(|model| model.power_in(row, self.accelerators, duration));
+            return (duration, accelerators.map(with_nodes));
+        };
+        // Whole nodes are compared with whole nodes, accelerators with accelerators.
+        let alone = boundary == Boundary::Accelerators;
+        let power = |run: &Modelled| run.accelerators.map(|power| if alone { power } else { power + run.overhead });
+        let ratio = scaled_from.map_or(Some(1.0), |(baseline, own)| Some(power(&own)? / power(baseline)?));
+        let power = ratio.map(|ratio| stated.of(row) * ratio);
+        (duration, if alone { power.map(with_nodes) } else { power })
     }
 
     /// Every metric at one set of input values.
@@ -212,7 +210,7 @@ impl Compiled {
         out.set(Metric::Duration, duration);
         out.set(Metric::AcceleratorHours, time.hours() * self.accelerators);
         let it = power.map(|power| Watts::new(power) * time);
-        let facility_anchor = self.anchor.as_ref().is_some_and(|anchor| anchor.boundary == Boundary::Facility);
+        let facility_anchor = self.boundary() == Some(Boundary::Facility);
         let pue = self.pue.0.of(row);
         let (it, facility) = match (it, facility_anchor) {
             (Some(energy), true) => (Some(energy / pue), Some(energy)),
@@ -274,8 +272,9 @@ impl Compiled {
         };
         let time = if self.anchor.as_ref().is_some_and(|anchor| anchor.own) { time } else { time.max(self.techniques) };
         let of = |input: &Option<(Handle, Class)>| input.map_or(Class::Measured, |(_, class)| class);
-        let beside = self.anchor.as_ref().is_none_or(|anchor| anchor.boundary == Boundary::Accelerators);
-        let energy = time.max(self.pue.1).max(if beside { of(&self.overhead) } else { Class::Measured });
+        let power = if self.models_power() { Class::Modelled.max(self.techniques) } else { Class::Measured };
+        let overhead = self.overhead.filter(|_| self.adds_overhead()).map_or(Class::Measured, |overhead| overhead.class);
+        let energy = time.max(power).max(self.pue.1).max(overhead);
         let service = of(&self.lifetime).max(self.utilisation.1);
         let embodied = time.max(of(&self.accelerator_footprint)).max(of(&self.node_footprint)).max(service);
         match metric {
@@ -315,8 +314,7 @@ impl Compiled {
                 need(self.water.is_some(), "water at the power plant");
             }
             Metric::Energy => {
-                let stated = self.anchor.as_ref().is_some_and(|anchor| anchor.boundary != Boundary::Accelerators);
-                need(stated || self.overhead.is_some(), "node overhead");
+                need(!self.adds_overhead() || self.overhead.is_some(), "node overhead");
             }
             _ => {}
         }
@@ -324,12 +322,23 @@ impl Compiled {
     }
 
     fn has_power(&self) -> bool {
-        let modelled = self.model.as_ref().is_some_and(|model| model.power.is_some());
-        match &self.anchor {
-            Some(anchor) if anchor.own => anchor.power.is_some(),
-            Some(anchor) => anchor.power.is_some() && (modelled || self.model.is_none()),
-            None => modelled,
-        }
+        let modelled = self.model.as_ref().is_some_and(TimeModel::has_power);
+        let stands = self.anchor.as_ref().is_some_and(|anchor| anchor.power.is_some() && (anchor.own || self.model.is_none()));
+        stands || modelled
+    }
+
+    /// Whether the power beside an anchor's time is the model's.
+    fn models_power(&self) -> bool {
+        self.has_power() && self.anchor.as_ref().is_some_and(|anchor| anchor.power.is_none())
+    }
+
+    /// What a reader should know of how the case was computed.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let anchored = self.models_power().then_some(
+            "the anchor states no power: what accelerators draw is modelled at the anchored time, every modelled step taking as many times \
+             as long as the whole run",
+        );
+        anchored.map(String::from).into_iter().collect()
     }
 
     /// What cannot be said of this case, and what would say it.
@@ -351,7 +360,7 @@ impl Compiled {
             out.push("water at the power plant: set site.grid to a country, or site.water_intensity".into());
         }
         let exchanges = self.model.as_ref().filter(|_| self.accelerators > 1.0 && !self.anchor.as_ref().is_some_and(|anchor| anchor.own));
-        if exchanges.is_some_and(|model| model.link.is_none() && model.network.is_none()) {
+        if exchanges.is_some_and(|model| !model.has_link()) {
             out.push("time of the exchanges between accelerators: the profiles state no link".into());
         }
         if self.offloads {
@@ -370,149 +379,4 @@ fn sum(left: Option<f64>, right: Option<f64>) -> Option<f64> {
         (None, None) => None,
         (left, right) => Some(left.unwrap_or_default() + right.unwrap_or_default()),
     }
-}
-
-impl TimeModel {
-    fn new(case: &Case, inputs: &mut Inputs) -> Option<Self> {
-        let (device, (precision, framework)) = (case.accelerator.as_ref()?, case.numbers()?);
-        if case.phases.is_empty() {
-            return None;
-        }
-        let parameters = &case.performance;
-        let precision = precision.dense();
-        let peak = device.peak.at(precision)?;
-        let per_node = case.node.as_ref().map_or(u64::MAX, |node| node.accelerators_per_node);
-        let crosses = case.accelerators > per_node;
-        let node_network = case.node.as_ref().and_then(|node| node.network.as_ref()).filter(|_| crosses);
-        let link =
-            device.link.as_ref().and_then(|link| link.bandwidth_one_way.as_ref().map(|b| case.device_value(b, link.source.as_deref())));
-        let power = device.power.as_ref().map(|power| PowerHandles {
-            limit: inputs.add("device: power limit", "W", &case.device_value(&power.limit, power.source.as_deref())),
-            idle: match &power.idle {
-                Some(idle) => inputs.add("device: idle power", "W", &case.device_value(idle, power.source.as_deref())),
-                None => inputs.add("device: idle share of limit", "", &case.parameter(&parameters.power.idle_share_of_limit)),
-            },
-            idle_is_share: power.idle.is_none(),
-            cap: power.cap.as_ref().map(|cap| inputs.add("device: power cap", "W", &case.device_value(cap, power.source.as_deref()))),
-            flop_scale: device.energy_scale(precision),
-            limited: precision != Precision::Fp32,
-        });
-        let mut add = |parameter: Parameter| {
-            let hosted = matches!(parameter, Parameter::HostFloor | Parameter::HostExchange);
-            if hosted && framework == Framework::Graph {
-                return None;
-            }
-            if parameter.is_of_power() && device.power.is_none() {
-                return None;
-            }
-            let value = parameters.of(parameter, device, precision)?;
-            let (name, unit) = label(parameter, precision);
-            Some(inputs.add(name, unit, &case.parameter(&value)))
-        };
-        let handles = Parameter::ALL.map(&mut add);
-        Some(Self {
-            phases: case.phases.iter().map(|phase| (phase.work.clone(), phase.steps)).collect(),
-            peak: inputs.add("device: peak", "FLOP/s", &case.device_value(peak, device.peak.source.as_deref())),
-            bandwidth: inputs.add(
-                "device: memory bandwidth",
-                "B/s",
-                &case.device_value(&device.memory.bandwidth, device.memory.source.as_deref()),
-            ),
-            link: link.as_ref().map(|link| inputs.add("device: link", "B/s", link)),
-            network: node_network
-                .map(|network| inputs.add("node: network", "B/s", &case.node_value(&network.bandwidth_one_way, network.source.as_deref()))),
-            parameters: handles,
-            per_node: per_node as f64,
-            power,
-            speeds: speeds(device, precision),
-        })
-    }
-
-    fn achieved(&self, row: &[f64]) -> Achieved {
-        Achieved::new(|parameter| self.parameters[parameter as usize].map_or(0.0, |handle| handle.of(row)))
-    }
-
-    fn rates(&self, row: &[f64]) -> Rates {
-        let peaks = Peaks {
-            matmul: self.peak.of(row),
-            bandwidth: self.bandwidth.of(row),
-            link: self.link.map(|link| link.of(row)),
-            network: self.network.map(|network| network.of(row)),
-            node: self.per_node,
-            speeds: self.speeds,
-        };
-        Rates::new(&peaks, &self.achieved(row))
-    }
-
-    fn power(&self, row: &[f64]) -> Option<PowerRates> {
-        let power = self.power.as_ref()?;
-        let limit = Watts::new(power.limit.of(row));
-        let board = Board {
-            idle: if power.idle_is_share { limit * power.idle.of(row) } else { Watts::new(power.idle.of(row)) },
-            limit: power.cap.map_or(limit, |cap| Watts::new(cap.of(row))),
-            reference: power.limited.then_some(limit),
-            flop_scale: power.flop_scale,
-        };
-        Some(PowerRates::new(&board, &self.achieved(row)))
-    }
-
-    fn evaluate(&self, row: &[f64], accelerators: f64) -> Modelled {
-        let rates = self.rates(row);
-        let power = self.power(row);
-        let (mut duration, mut energy) = (0.0, 0.0);
-        for (work, steps) in &self.phases {
-            let time = step_time(work, &rates).total();
-            match &power {
-                Some(power) => {
-                    let (time, used) = power.step(work, time, &rates);
-                    duration += steps * time.value();
-                    energy += steps * used.total().value();
-                }
-                None => duration += steps * time.value(),
-            }
-        }
-        Modelled { duration, accelerators: power.is_some().then(|| accelerators * energy / duration), overhead: 0.0 }
-    }
-
-    /// The rates at central values, for a breakdown.
-    pub(super) fn central_rates(&self, row: &[f64]) -> Rates {
-        self.rates(row)
-    }
-}
-
-/// The name and the unit of a parameter in outputs.
-fn label(parameter: Parameter, precision: Precision) -> (&'static str, &'static str) {
-    match parameter {
-        Parameter::Matmul if precision == Precision::Fp32 => ("device: efficiency of fp32 products", ""),
-        Parameter::Matmul => ("device: efficiency of products", ""),
-        Parameter::Mixing => ("device: share that products of activations reach", ""),
-        Parameter::Unaligned => ("device: share that unaligned products reach", ""),
-        Parameter::Narrow => ("device: share that products of 8 bits reach", ""),
-        Parameter::Saturation => ("device: saturation time of a product", "s"),
-        Parameter::Memory => ("device: efficiency of memory", ""),
-        Parameter::Gather => ("device: efficiency of gathers", ""),
-        Parameter::Launch => ("device: launch", "s"),
-        Parameter::HostFloor => ("host: floor of a pass through a layer", "s"),
-        Parameter::HostExchange => ("host: launch of an exchange", "s"),
-        Parameter::StepOverhead => ("host: overhead of a step", "s"),
-        Parameter::Link => ("link: efficiency", ""),
-        Parameter::Network => ("network: efficiency", ""),
-        Parameter::Between => ("network: share that exchanges between passes reach", ""),
-        Parameter::Sharing => ("network: exponent of sharing", ""),
-        Parameter::HalfMessage => ("link: half-bandwidth message", "B"),
-        Parameter::Latency => ("link: latency of an exchange", "s"),
-        Parameter::Overlap => ("link: overlap with backward", ""),
-        Parameter::FlopEnergy => ("device: energy of a FLOP", "pJ"),
-        Parameter::ByteEnergy => ("device: energy of a byte", "pJ"),
-        Parameter::Sharpness => ("device: sharpness of the power limit", ""),
-        Parameter::VoltageFloor => ("device: voltage floor", ""),
-        Parameter::LimitShare => ("device: share of the limit", ""),
-    }
-}
-
-/// The rates of a case at central values, if it has a time model.
-pub(super) fn rates_of(case: &Case) -> Option<Rates> {
-    let mut inputs = Inputs::default();
-    let model = TimeModel::new(case, &mut inputs)?;
-    Some(model.central_rates(&inputs.centre()))
 }

@@ -9,15 +9,17 @@ mod inputs;
 mod results;
 mod sensitivity;
 mod threshold;
+mod time_model;
 
 pub use inputs::InputValue;
 pub use results::{
     AssumptionResult, CaseResult, Estimated, MemoryFit, Metric, PhaseResult, PublishedCheck, Results, Swing, ThresholdResult,
 };
 
-use compile::{Compiled, Modelled};
+use compile::Compiled;
 use inputs::Inputs;
 use results::Outcome;
+use time_model::Modelled;
 
 use crate::document::{Diagnostic, Resolver};
 use crate::numeric::Interval;
@@ -154,6 +156,7 @@ impl Point {
             }
             result.join_offers();
             result.missing = case.missing();
+            result.notes = case.notes();
             out.push(result);
         }
         out

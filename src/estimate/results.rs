@@ -1,7 +1,7 @@
 //! Results of a scenario as plain values.
 
-use super::compile::rates_of;
 use super::inputs::InputValue;
+use super::time_model::rates_of;
 use crate::calibrate::speeds;
 use crate::ledger::{Ledger, Unit, Work};
 use crate::numeric::Interval;

@@ -233,6 +233,13 @@ impl NodeProfile {
         }
         let each = self.accelerators_per_node.max(1) as f64;
         check.value("overhead.power", Some(&self.overhead.power), self.overhead.source.as_ref(), 5.0, 1500.0 * each);
+        check.value(
+            "overhead.share_of_accelerators",
+            self.overhead.share_of_accelerators.as_ref(),
+            self.overhead.source.as_ref(),
+            0.0,
+            1.0,
+        );
         if let Some(network) = &self.network {
             check.value("network.bandwidth_one_way", Some(&network.bandwidth_one_way), network.source.as_ref(), 1e7, 5e12);
         }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::document::{Diagnostic, Node, Problem};
 use crate::numeric::Estimate;
 use crate::source::Source;
-use crate::units::{BytesPerSecond, Dollars, GramsCo2e, Seconds, Watts};
+use crate::units::{BytesPerSecond, Dollars, GramsCo2e, Ratio, Seconds, Watts};
 
 /// A node profile.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -40,12 +40,15 @@ pub struct NodeProfile {
     pub sources: BTreeMap<String, Source>,
 }
 
-/// Power of a node beside its accelerators, while training.
+/// Power of a node beside its accelerators, while training: `power` + `share_of_accelerators` x what its accelerators draw.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Overhead {
-    /// Per node.
+    /// Per node, whatever its accelerators draw.
     pub power: Estimate<Watts>,
+    /// What follows their load: losses of supplies and regulators, fans. None where it is in `power`.
+    #[serde(default)]
+    pub share_of_accelerators: Option<Estimate<Ratio>>,
     /// Key of the source.
     #[serde(default)]
     pub source: Option<String>,

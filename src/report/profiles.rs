@@ -137,7 +137,9 @@ pub fn list(store: &Store, kind: Option<Listed>) -> Result<Listing, Diagnostic> 
             for entry in store.list(Kind::Node) {
                 let node = load(store, Kind::Node, &entry.name, NodeProfile::read)?;
                 let network = node.network.as_ref().map(|network| network.bandwidth_one_way.to_string());
-                rows.push(vec![node.name.clone(), node.accelerators_per_node.to_string(), node.overhead.power.to_string(), shown(network)]);
+                let share = node.overhead.share_of_accelerators.as_ref().map(|share| format!(" + {share} x theirs"));
+                let beside = node.overhead.power.to_string() + &share.unwrap_or_default();
+                rows.push(vec![node.name.clone(), node.accelerators_per_node.to_string(), beside, shown(network)]);
             }
             Listing::new(&["node", "accelerators", "power beside them", "network, one way"], rows, 1)
         }

@@ -66,7 +66,7 @@ impl Report<'_> {
         let mut out = table(head, rows.collect(), 1);
         out += &wrap(
             "Second lines hold 90 % of the draws; the cost reaches from the cheapest offer to the dearest. Energy is at the \
-             facility's meter; CO2e is of the electricity, location-based. The class is that of time and energy.",
+             facility's meter; CO2e is of the electricity, location-based. The class is that of the time; JSON has that of each figure.",
             WIDTH,
             "",
         );

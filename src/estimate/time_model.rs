@@ -1,0 +1,208 @@
+//! What the time and power model says of a case: handles to its inputs, and the whole run at one set of their values.
+
+use super::inputs::{Handle, Inputs};
+use crate::calibrate::speeds;
+use crate::hardware::{Parameter, Precision};
+use crate::perf::{Achieved, Board, Peaks, PowerRates, Rates, Speeds, StepWork, step_time};
+use crate::scenario::Case;
+use crate::training::Framework;
+use crate::units::Watts;
+
+/// Handles of the time and power model.
+pub(super) struct TimeModel {
+    phases: Vec<(StepWork, f64)>,
+    peak: Handle,
+    bandwidth: Handle,
+    link: Option<Handle>,
+    network: Option<Handle>,
+    /// The parameters, in the order of [`Parameter::ALL`]; none where one has no part.
+    parameters: [Option<Handle>; Parameter::ALL.len()],
+    per_node: f64,
+    power: Option<PowerHandles>,
+    speeds: Speeds,
+}
+
+struct PowerHandles {
+    limit: Handle,
+    idle: Handle,
+    idle_is_share: bool,
+    cap: Option<Handle>,
+    /// What the energy of a FLOP is multiplied by on this device.
+    flop_scale: f64,
+    /// Whether the rates of the time model were seen under the board's limit.
+    limited: bool,
+}
+
+/// What the time and power model says of a whole run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Modelled {
+    /// Seconds.
+    pub duration: f64,
+    /// Power of all accelerators, W.
+    pub accelerators: Option<f64>,
+    /// Power of the nodes beside them, W; 0 where it is not known, which `lacks` says.
+    pub overhead: f64,
+}
+
+impl TimeModel {
+    /// The time model of a case that has phases, an accelerator and a peak of its number format.
+    pub(super) fn new(case: &Case, inputs: &mut Inputs) -> Option<Self> {
+        let (device, (precision, framework)) = (case.accelerator.as_ref()?, case.numbers()?);
+        if case.phases.is_empty() {
+            return None;
+        }
+        let parameters = &case.performance;
+        let precision = precision.dense();
+        let peak = device.peak.at(precision)?;
+        let per_node = case.node.as_ref().map_or(u64::MAX, |node| node.accelerators_per_node);
+        let crosses = case.accelerators > per_node;
+        let node_network = case.node.as_ref().and_then(|node| node.network.as_ref()).filter(|_| crosses);
+        let link =
+            device.link.as_ref().and_then(|link| link.bandwidth_one_way.as_ref().map(|b| case.device_value(b, link.source.as_deref())));
+        let power = device.power.as_ref().map(|power| PowerHandles {
+            limit: inputs.add("device: power limit", "W", &case.device_value(&power.limit, power.source.as_deref())),
+            idle: match &power.idle {
+                Some(idle) => inputs.add("device: idle power", "W", &case.device_value(idle, power.source.as_deref())),
+                None => inputs.add("device: idle share of limit", "", &case.parameter(&parameters.power.idle_share_of_limit)),
+            },
+            idle_is_share: power.idle.is_none(),
+            cap: power.cap.as_ref().map(|cap| inputs.add("device: power cap", "W", &case.device_value(cap, power.source.as_deref()))),
+            flop_scale: device.energy_scale(precision),
+            limited: precision != Precision::Fp32,
+        });
+        let mut add = |parameter: Parameter| {
+            let hosted = matches!(parameter, Parameter::HostFloor | Parameter::HostExchange);
+            if hosted && framework == Framework::Graph {
+                return None;
+            }
+            if parameter.is_of_power() && device.power.is_none() {
+                return None;
+            }
+            let value = parameters.of(parameter, device, precision)?;
+            let (name, unit) = label(parameter, precision);
+            Some(inputs.add(name, unit, &case.parameter(&value)))
+        };
+        let handles = Parameter::ALL.map(&mut add);
+        Some(Self {
+            phases: case.phases.iter().map(|phase| (phase.work.clone(), phase.steps)).collect(),
+            peak: inputs.add("device: peak", "FLOP/s", &case.device_value(peak, device.peak.source.as_deref())),
+            bandwidth: inputs.add(
+                "device: memory bandwidth",
+                "B/s",
+                &case.device_value(&device.memory.bandwidth, device.memory.source.as_deref()),
+            ),
+            link: link.as_ref().map(|link| inputs.add("device: link", "B/s", link)),
+            network: node_network
+                .map(|network| inputs.add("node: network", "B/s", &case.node_value(&network.bandwidth_one_way, network.source.as_deref()))),
+            parameters: handles,
+            per_node: per_node as f64,
+            power,
+            speeds: speeds(device, precision),
+        })
+    }
+
+    fn achieved(&self, row: &[f64]) -> Achieved {
+        Achieved::new(|parameter| self.parameters[parameter as usize].map_or(0.0, |handle| handle.of(row)))
+    }
+
+    fn rates(&self, row: &[f64]) -> Rates {
+        let peaks = Peaks {
+            matmul: self.peak.of(row),
+            bandwidth: self.bandwidth.of(row),
+            link: self.link.map(|link| link.of(row)),
+            network: self.network.map(|network| network.of(row)),
+            node: self.per_node,
+            speeds: self.speeds,
+        };
+        Rates::new(&peaks, &self.achieved(row))
+    }
+
+    fn power(&self, row: &[f64]) -> Option<PowerRates> {
+        let power = self.power.as_ref()?;
+        let limit = Watts::new(power.limit.of(row));
+        let board = Board {
+            idle: if power.idle_is_share { limit * power.idle.of(row) } else { Watts::new(power.idle.of(row)) },
+            limit: power.cap.map_or(limit, |cap| Watts::new(cap.of(row))),
+            reference: power.limited.then_some(limit),
+            flop_scale: power.flop_scale,
+        };
+        Some(PowerRates::new(&board, &self.achieved(row)))
+    }
+
+    /// The whole run on so many accelerators, the power of nodes beside them left out.
+    pub(super) fn evaluate(&self, row: &[f64], accelerators: f64) -> Modelled {
+        let rates = self.rates(row);
+        let power = self.power(row);
+        let (mut duration, mut energy) = (0.0, 0.0);
+        for (work, steps) in &self.phases {
+            let time = step_time(work, &rates).total();
+            match &power {
+                Some(power) => {
+                    let (time, used) = power.step(work, time, &rates);
+                    duration += steps * time.value();
+                    energy += steps * used.total().value();
+                }
+                None => duration += steps * time.value(),
+            }
+        }
+        Modelled { duration, accelerators: power.is_some().then(|| accelerators * energy / duration), overhead: 0.0 }
+    }
+
+    /// Mean power of all accelerators, W, where the whole run is known to take `duration` seconds: every modelled step takes as many
+    /// times as long as the run.
+    pub(super) fn power_in(&self, row: &[f64], accelerators: f64, duration: f64) -> Option<f64> {
+        let (rates, power) = (self.rates(row), self.power(row)?);
+        let times = || self.phases.iter().map(|(work, steps)| (work, *steps, power.step(work, step_time(work, &rates).total(), &rates).0));
+        let modelled: f64 = times().map(|(_, steps, time)| steps * time.value()).sum();
+        let slower = duration / modelled;
+        let energy: f64 = times().map(|(work, steps, time)| steps * power.energy_in(work, time * slower, &rates).total().value()).sum();
+        Some(accelerators * energy / duration)
+    }
+
+    /// Whether it says what accelerators draw.
+    pub(super) fn has_power(&self) -> bool {
+        self.power.is_some()
+    }
+
+    /// Whether it says how fast accelerators exchange.
+    pub(super) fn has_link(&self) -> bool {
+        self.link.is_some() || self.network.is_some()
+    }
+}
+
+/// The name and the unit of a parameter in outputs.
+fn label(parameter: Parameter, precision: Precision) -> (&'static str, &'static str) {
+    match parameter {
+        Parameter::Matmul if precision == Precision::Fp32 => ("device: efficiency of fp32 products", ""),
+        Parameter::Matmul => ("device: efficiency of products", ""),
+        Parameter::Mixing => ("device: share that products of activations reach", ""),
+        Parameter::Unaligned => ("device: share that unaligned products reach", ""),
+        Parameter::Narrow => ("device: share that products of 8 bits reach", ""),
+        Parameter::Saturation => ("device: saturation time of a product", "s"),
+        Parameter::Memory => ("device: efficiency of memory", ""),
+        Parameter::Gather => ("device: efficiency of gathers", ""),
+        Parameter::Launch => ("device: launch", "s"),
+        Parameter::HostFloor => ("host: floor of a pass through a layer", "s"),
+        Parameter::HostExchange => ("host: launch of an exchange", "s"),
+        Parameter::StepOverhead => ("host: overhead of a step", "s"),
+        Parameter::Link => ("link: efficiency", ""),
+        Parameter::Network => ("network: efficiency", ""),
+        Parameter::Between => ("network: share that exchanges between passes reach", ""),
+        Parameter::Sharing => ("network: exponent of sharing", ""),
+        Parameter::HalfMessage => ("link: half-bandwidth message", "B"),
+        Parameter::Latency => ("link: latency of an exchange", "s"),
+        Parameter::Overlap => ("link: overlap with backward", ""),
+        Parameter::FlopEnergy => ("device: energy of a FLOP", "pJ"),
+        Parameter::ByteEnergy => ("device: energy of a byte", "pJ"),
+        Parameter::Sharpness => ("device: sharpness of the power limit", ""),
+        Parameter::VoltageFloor => ("device: voltage floor", ""),
+        Parameter::LimitShare => ("device: share of the limit", ""),
+    }
+}
+
+/// The rates of a case at central values, if it has a time model.
+pub(super) fn rates_of(case: &Case) -> Option<Rates> {
+    let mut inputs = Inputs::default();
+    let model = TimeModel::new(case, &mut inputs)?;
+    Some(model.rates(&inputs.centre()))
+}
