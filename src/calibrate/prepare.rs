@@ -6,7 +6,7 @@ use super::calibration::Units;
 use super::run::{Run, RunPhase};
 use super::stack::Stack;
 use crate::arch::{Batch, Model};
-use crate::document::{Diagnostic, Kind, Node, Problem, Resolver, overlay};
+use crate::document::{Data, Diagnostic, Kind, Node, Problem, Resolver, overlay};
 use crate::hardware::{Accelerator, NodeProfile, Performance, Precision};
 use crate::numeric::Estimate;
 use crate::perf::{Pass, Peaks, PowerRates, Speeds, StepWork};
@@ -101,16 +101,19 @@ impl<'a> Workshop<'a> {
              table\" }} }}\n",
             run.hidden, run.sequence_length, run.layers, run.heads, run.feed_forward
         );
-        let key = format!("{}\n{text}", run.framework);
+        let key = format!("{}\n{}\n{text}", run.framework, run.model);
         if let Some(model) = self.models.get(&key) {
             return Ok(model.clone());
         }
         let stated = Node::parse(&run.id, &text)?;
-        let model = match &stack.model {
-            Some(model) if run.dropout.is_some() => overlay::overlay(model.clone(), stated),
-            Some(model) => overlay::overlay(stated, model.clone()),
-            None => stated,
-        };
+        let said = stack.says(&run.model).cloned().map(|mut said| {
+            if let (Data::Table(table), Some(_)) = (&mut said.data, run.dropout) {
+                // The row's own rate holds.
+                table.remove("dropout");
+            }
+            said
+        });
+        let model = said.fold(stated, overlay::overlay);
         let model =
             Model::read(&model).map_err(|error| Diagnostic { origin: run.origin.clone(), key: column(&error.key).into(), ..error })?;
         self.models.insert(key, model.clone());
