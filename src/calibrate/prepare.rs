@@ -169,9 +169,9 @@ impl<'a> Workshop<'a> {
             reference: (Units::of(run.precision) == Units::Tensor).then_some(board),
             share: value(&class.share_of_limit),
             per_flop: 1e-12 * value(class.pj_per_flop(run.precision)) * device.energy_scale(run.precision),
-            per_byte: 1e-12 * value(&class.memory_pj_per_byte),
+            per_byte: 1e-12 * value(&class.memory_pj_per_byte) * device.byte_energy_scale(),
             sharpness: value(&class.sharpness),
-            voltage_floor: value(&class.voltage_floor),
+            voltage_floor: (value(&class.voltage_floor) * device.voltage_floor_scale()).min(1.0),
         }))
     }
 

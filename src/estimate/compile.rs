@@ -81,6 +81,9 @@ struct PowerHandles {
     per_flop: Handle,
     /// What the energy of a FLOP is multiplied by on this device.
     energy_scale: f64,
+    /// The same of a byte's, and of the voltage floor.
+    byte_scale: f64,
+    floor_scale: f64,
     per_byte: Handle,
     sharpness: Handle,
     voltage_floor: Handle,
@@ -401,6 +404,8 @@ impl TimeModel {
             cap: power.cap.as_ref().map(|cap| inputs.add("device: power cap", "W", &case.device_value(cap, power.source.as_deref()))),
             per_flop: inputs.add("device: energy of a FLOP", "pJ", &case.parameter(parameters.power.pj_per_flop(precision))),
             energy_scale: device.energy_scale(precision),
+            byte_scale: device.byte_energy_scale(),
+            floor_scale: device.voltage_floor_scale(),
             per_byte: inputs.add("device: energy of a byte", "pJ", &case.parameter(&parameters.power.memory_pj_per_byte)),
             sharpness: inputs.add("device: sharpness of the power limit", "", &case.parameter(&parameters.power.sharpness)),
             voltage_floor: inputs.add("device: voltage floor", "", &case.parameter(&parameters.power.voltage_floor)),
@@ -458,9 +463,9 @@ impl TimeModel {
                 reference: power.limited.then_some(limit),
                 share: power.share.of(row),
                 per_flop: 1e-12 * power.per_flop.of(row) * power.energy_scale,
-                per_byte: 1e-12 * power.per_byte.of(row),
+                per_byte: 1e-12 * power.per_byte.of(row) * power.byte_scale,
                 sharpness: power.sharpness.of(row),
-                voltage_floor: power.voltage_floor.of(row),
+                voltage_floor: (power.voltage_floor.of(row) * power.floor_scale).min(1.0),
             }
         });
         let (mut duration, mut energy) = (0.0, 0.0);
