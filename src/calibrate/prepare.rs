@@ -127,10 +127,10 @@ impl<'a> Workshop<'a> {
     pub fn prepare(&mut self, run: &Run, micro_batch: u64) -> Result<Prepared, Diagnostic> {
         let place = |problem: Problem| Diagnostic::new(&run.origin, column(&problem.key), problem.found, problem.allowed);
         let model = self.model(run)?;
-        let gradient_precision = self.stack(run)?.training.gradient_precision;
+        let gradient_precision = self.stack(run)?.training.gradients(run.precision);
         let peaks = self.peaks(run)?;
         let training = training(run, micro_batch, gradient_precision);
-        let (work, memory) = match run.phase {
+        let (mut work, memory) = match run.phase {
             RunPhase::Forward => forward(run, &model, micro_batch).map_err(place)?,
             RunPhase::ForwardBackward | RunPhase::TrainStep => {
                 let phases = training.plan(&model, run.accelerators).map_err(place)?;
@@ -142,7 +142,11 @@ impl<'a> Workshop<'a> {
                 (work, phase.memory)
             }
         };
-        let eager = self.stack(run)?.framework == Framework::Eager;
+        let stack = self.stack(run)?;
+        let eager = stack.framework == Framework::Eager;
+        if stack.training.hides_exchanges && run.fused_attention {
+            hide_exchanges(&mut work, run.sequence_parallel, run.interleaving > 1);
+        }
         let power = self.power(run)?;
         Ok(Prepared { work, peaks, power, eager, units: Units::of(run.precision), memory, micro_batch })
     }
@@ -191,6 +195,14 @@ impl<'a> Workshop<'a> {
             node: run.per_node as f64,
             speeds: speeds(device, precision),
         })
+    }
+}
+
+/// Lets work go on while accelerators exchange parts of tensors, or the stages of a pipeline what lies between them.
+fn hide_exchanges(work: &mut StepWork, tensor: bool, pipeline: bool) {
+    let within = work.stages.iter_mut().flat_map(|stage| &mut stage.passes).flat_map(|pass| &mut pass.exchanges);
+    for one in within.chain(&mut work.between) {
+        one.hidden |= tensor && one.name.starts_with("tensor parallelism") || pipeline && one.name == "pipeline";
     }
 }
 
@@ -266,4 +278,33 @@ fn forward(run: &Run, model: &Model, micro_batch: u64) -> Result<(StepWork, Memo
     let memory =
         Memory { parameters: Bytes::new(ledger.parameter_bytes()), activations: Bytes::new(ledger.working_bytes()), ..Memory::default() };
     Ok((work, memory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::perf::{Collective, CollectiveKind, When};
+
+    #[test]
+    fn exchanges_hide_by_what_a_run_divides() {
+        let one = |name, when| Collective {
+            name,
+            kind: CollectiveKind::SendReceive,
+            when,
+            message: 1.0,
+            times: 1.0,
+            devices: 2.0,
+            reach: 2.0,
+            hidden: false,
+        };
+        let hidden = |tensor, pipeline| {
+            let mut pass = Pass::new([], 1.0);
+            pass.exchanges.push(one("tensor parallelism: gather", When::Forward));
+            let mut work = StepWork { between: vec![one("pipeline", When::Between)], ..StepWork::new(vec![pass], 1.0) };
+            hide_exchanges(&mut work, tensor, pipeline);
+            work.collectives().iter().map(|one| one.hidden).collect::<Vec<_>>()
+        };
+        assert_eq!(hidden(true, false), [true, false]);
+        assert_eq!(hidden(false, true), [false, true]);
+    }
 }

@@ -61,6 +61,22 @@ pub struct StackTraining {
     /// Number format in which gradients are summed.
     #[serde(default)]
     pub gradient_precision: Option<Precision>,
+    /// The same where the step is in bfloat16; as others where not said.
+    #[serde(default)]
+    pub bf16_gradient_precision: Option<Precision>,
+    /// Whether, in rows with fused attention, exchanges of tensor parallelism hide behind products where positions are divided
+    /// too, and those of a pipeline where its stages hold several parts: newer versions of Megatron-LM.
+    #[serde(default)]
+    pub hides_exchanges: bool,
+}
+
+impl StackTraining {
+    /// Number format in which gradients of a step are summed; that of the step where nothing is said.
+    #[must_use]
+    pub fn gradients(&self, precision: Precision) -> Option<Precision> {
+        let of_bf16 = self.bf16_gradient_precision.filter(|_| precision.dense() == Precision::Bf16);
+        of_bf16.or(self.gradient_precision)
+    }
 }
 
 impl Stack {
@@ -130,6 +146,8 @@ mod tests {
         assert_eq!(activation("OPT_13"), Some("relu"));
         assert_eq!(activation("gpt2-large"), None);
         assert_eq!(stack.says("opt").count(), 2);
+        let training = StackTraining { bf16_gradient_precision: Some(Precision::Fp32), ..StackTraining::default() };
+        assert_eq!([Precision::Fp8, Precision::Fp16].map(|precision| training.gradients(precision)), [Some(Precision::Fp32), None]);
         let wrong = Node::parse("s.toml", &text.replace("models = ", "names = ")).unwrap();
         assert!(Stack::read(&wrong).is_err());
     }
