@@ -240,8 +240,7 @@ const USUAL_FEATURE_SIZE: f64 = 7.0;
 pub const FLOOR_CLOCK: f64 = 1400.0;
 /// nm, the processes of the devices that the voltage floor was seen on.
 const FLOOR_FEATURE_SIZES: std::ops::RangeInclusive<f64> = 12.0..=16.0;
-/// Energy of a byte in GDDR over that in HBM. Zeus's traces of a Quadro RTX 6000 beside P100 and V100 fit 2.4 +- 0.3; interfaces
-/// take 7.5 pJ a bit in GDDR6 and 3.9 in HBM2.
+/// Energy of a byte in GDDR over that in HBM. Zeus's traces of a Quadro RTX 6000 beside P100 and V100 fit 2.4 +- 0.3.
 const GDDR: f64 = 2.0;
 
 impl Accelerator {
