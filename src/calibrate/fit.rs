@@ -143,8 +143,8 @@ pub fn step(prepared: &Prepared, values: &[f64], device: Option<usize>) -> Step 
     let achieved = achieved(values, device, prepared);
     let rates = Rates::new(&prepared.peaks, &achieved);
     let time = step_time(&prepared.work, &rates);
-    let Some(board) = &prepared.board else { return Step { time, seconds: time.total().value(), energy: None } };
-    let (total, energy) = PowerRates::new(board, &achieved).step(&prepared.work, time.total(), &rates);
+    let Some(envelope) = &prepared.envelope else { return Step { time, seconds: time.total().value(), energy: None } };
+    let (total, energy) = PowerRates::new(envelope, &achieved).step(&prepared.work, time.total(), &rates);
     Step { time, seconds: total.value(), energy: Some(energy) }
 }
 

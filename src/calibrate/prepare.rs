@@ -6,10 +6,10 @@ use super::calibration::Units;
 use super::run::{Run, RunPhase};
 use super::stack::Stack;
 use crate::arch::{Batch, Model};
-use crate::document::{Diagnostic, Kind, Node, Problem, Resolver, overlay};
+use crate::document::{Data, Diagnostic, Kind, Node, Problem, Resolver, overlay};
 use crate::hardware::{Accelerator, NodeProfile, Performance, Precision};
 use crate::numeric::Estimate;
-use crate::perf::{Board, Pass, Peaks, Speeds, StepWork};
+use crate::perf::{Pass, Peaks, PowerEnvelope, Speeds, StepWork};
 use crate::training::{Framework, Memory, Offload, Optimizer, Training};
 use crate::units::{Bytes, Watts};
 
@@ -21,7 +21,7 @@ pub struct Prepared {
     /// What its hardware could do.
     pub peaks: Peaks,
     /// What its accelerator may draw, where the profile states a limit.
-    pub board: Option<Board>,
+    pub envelope: Option<PowerEnvelope>,
     /// Whether a host launches its kernels one by one.
     pub eager: bool,
     /// What its products run on.
@@ -101,16 +101,19 @@ impl<'a> Workshop<'a> {
              table\" }} }}\n",
             run.hidden, run.sequence_length, run.layers, run.heads, run.feed_forward
         );
-        let key = format!("{}\n{text}", run.framework);
+        let key = format!("{}\n{}\n{text}", run.framework, run.model);
         if let Some(model) = self.models.get(&key) {
             return Ok(model.clone());
         }
         let stated = Node::parse(&run.id, &text)?;
-        let model = match &stack.model {
-            Some(model) if run.dropout.is_some() => overlay::overlay(model.clone(), stated),
-            Some(model) => overlay::overlay(stated, model.clone()),
-            None => stated,
-        };
+        let said = stack.says(&run.model).cloned().map(|mut said| {
+            if let (Data::Table(table), Some(_)) = (&mut said.data, run.dropout) {
+                // The row's own rate holds.
+                table.remove("dropout");
+            }
+            said
+        });
+        let model = said.fold(stated, overlay::overlay);
         let model =
             Model::read(&model).map_err(|error| Diagnostic { origin: run.origin.clone(), key: column(&error.key).into(), ..error })?;
         self.models.insert(key, model.clone());
@@ -124,10 +127,10 @@ impl<'a> Workshop<'a> {
     pub fn prepare(&mut self, run: &Run, micro_batch: u64) -> Result<Prepared, Diagnostic> {
         let place = |problem: Problem| Diagnostic::new(&run.origin, column(&problem.key), problem.found, problem.allowed);
         let model = self.model(run)?;
-        let gradient_precision = self.stack(run)?.training.gradient_precision;
+        let gradient_precision = self.stack(run)?.training.gradients(run.precision);
         let peaks = self.peaks(run)?;
         let training = training(run, micro_batch, gradient_precision);
-        let (work, memory) = match run.phase {
+        let (mut work, memory) = match run.phase {
             RunPhase::Forward => forward(run, &model, micro_batch).map_err(place)?,
             RunPhase::ForwardBackward | RunPhase::TrainStep => {
                 let phases = training.plan(&model, run.accelerators).map_err(place)?;
@@ -139,9 +142,13 @@ impl<'a> Workshop<'a> {
                 (work, phase.memory)
             }
         };
-        let eager = self.stack(run)?.framework == Framework::Eager;
-        let board = self.board(run)?;
-        Ok(Prepared { work, peaks, board, eager, units: Units::of(run.precision), memory, micro_batch })
+        let stack = self.stack(run)?;
+        let eager = stack.framework == Framework::Eager;
+        if stack.training.hides_exchanges && run.fused_attention {
+            hide_exchanges(&mut work, run.sequence_parallel, run.interleaving > 1);
+        }
+        let envelope = self.envelope(run)?;
+        Ok(Prepared { work, peaks, envelope, eager, units: Units::of(run.precision), memory, micro_batch })
     }
 
     /// Micro-batches that a row allows: its own, or every divisor of the sequences of a data-parallel group.
@@ -153,16 +160,16 @@ impl<'a> Workshop<'a> {
 
     /// What the accelerator of a row may draw, below the limit that the row or the profile states. Rates of tensor units are those
     /// seen under the board's own limit; vector units are held to reach theirs at the full clock.
-    fn board(&mut self, run: &Run) -> Result<Option<Board>, Diagnostic> {
+    fn envelope(&mut self, run: &Run) -> Result<Option<PowerEnvelope>, Diagnostic> {
         let idle_share = self.class.power.idle_share_of_limit.centre().value();
         let (device, _) = self.device(run)?;
         let Some(power) = &device.power else { return Ok(None) };
         let limit = power.limit.centre();
-        Ok(Some(Board {
+        Ok(Some(PowerEnvelope {
             idle: power.idle.as_ref().map_or(limit * idle_share, Estimate::centre),
             limit: run.power_limit.map_or(limit, Watts::new),
             reference: (Units::of(run.precision) == Units::Tensor).then_some(limit),
-            flop_scale: device.energy_scale(run.precision),
+            scales: device.power_scales(run.precision),
         }))
     }
 
@@ -182,6 +189,14 @@ impl<'a> Workshop<'a> {
             node: run.per_node as f64,
             speeds: speeds(device, precision),
         })
+    }
+}
+
+/// Lets work go on while accelerators exchange parts of tensors, or the stages of a pipeline what lies between them.
+fn hide_exchanges(work: &mut StepWork, tensor: bool, pipeline: bool) {
+    let within = work.stages.iter_mut().flat_map(|stage| &mut stage.passes).flat_map(|pass| &mut pass.exchanges);
+    for one in within.chain(&mut work.between) {
+        one.hidden |= tensor && one.name.starts_with("tensor parallelism") || pipeline && one.name == "pipeline";
     }
 }
 
@@ -257,4 +272,33 @@ fn forward(run: &Run, model: &Model, micro_batch: u64) -> Result<(StepWork, Memo
     let memory =
         Memory { parameters: Bytes::new(ledger.parameter_bytes()), activations: Bytes::new(ledger.working_bytes()), ..Memory::default() };
     Ok((work, memory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::perf::{Collective, CollectiveKind, When};
+
+    #[test]
+    fn exchanges_hide_by_what_a_run_divides() {
+        let one = |name, when| Collective {
+            name,
+            kind: CollectiveKind::SendReceive,
+            when,
+            message: 1.0,
+            times: 1.0,
+            devices: 2.0,
+            reach: 2.0,
+            hidden: false,
+        };
+        let hidden = |tensor, pipeline| {
+            let mut pass = Pass::new([], 1.0);
+            pass.exchanges.push(one("tensor parallelism: gather", When::Forward));
+            let mut work = StepWork { between: vec![one("pipeline", When::Between)], ..StepWork::new(vec![pass], 1.0) };
+            hide_exchanges(&mut work, tensor, pipeline);
+            work.collectives().iter().map(|one| one.hidden).collect::<Vec<_>>()
+        };
+        assert_eq!(hidden(true, false), [true, false]);
+        assert_eq!(hidden(false, true), [false, true]);
+    }
 }

@@ -57,6 +57,8 @@ pub struct Run {
     pub source: String,
     /// The software stack.
     pub framework: String,
+    /// What the table calls the model; nothing where it does not say.
+    pub model: String,
     /// What a step does.
     pub phase: RunPhase,
     /// Whether positions see earlier ones alone.
@@ -263,6 +265,7 @@ impl Cells<'_> {
             id: text("id"),
             source: text("source"),
             framework: text("framework"),
+            model: text("model"),
             phase: self.one_of("phase", &phases)?,
             decoder: self.one_of("kind", &[("decoder", true), ("encoder", false)])?,
             layers: self.count("layers")?,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::document::{Data, Diagnostic, Node};
+use crate::document::{Data, Diagnostic, Node, Table};
 use crate::hardware::Precision;
 use crate::source::Source;
 use crate::training::Framework;
@@ -35,7 +35,21 @@ pub struct Stack {
     pub source: String,
     /// Sources by key.
     pub sources: BTreeMap<String, Source>,
+    /// Models whose code differs from the others'.
+    #[serde(default)]
+    pub families: BTreeMap<String, Family>,
     /// What its models are, laid over the sizes that a table states.
+    #[serde(skip)]
+    pub model: Option<Node>,
+}
+
+/// Models of a stack that share code of their own.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Family {
+    /// How their names in a table's column `model` begin, in any case.
+    pub models: Vec<String>,
+    /// What they are, laid over what all models of the stack are.
     #[serde(skip)]
     pub model: Option<Node>,
 }
@@ -47,6 +61,22 @@ pub struct StackTraining {
     /// Number format in which gradients are summed.
     #[serde(default)]
     pub gradient_precision: Option<Precision>,
+    /// The same where the step is in bfloat16; as others where not said.
+    #[serde(default)]
+    pub bf16_gradient_precision: Option<Precision>,
+    /// Whether, in rows with fused attention, exchanges of tensor parallelism hide behind products where positions are divided
+    /// too, and those of a pipeline where its stages hold several parts: newer versions of Megatron-LM.
+    #[serde(default)]
+    pub hides_exchanges: bool,
+}
+
+impl StackTraining {
+    /// Number format in which gradients of a step are summed; that of the step where nothing is said.
+    #[must_use]
+    pub fn gradients(&self, precision: Precision) -> Option<Precision> {
+        let of_bf16 = self.bf16_gradient_precision.filter(|_| precision.dense() == Precision::Bf16);
+        of_bf16.or(self.gradient_precision)
+    }
 }
 
 impl Stack {
@@ -56,13 +86,31 @@ impl Stack {
     /// A key is unknown, missing or of the wrong type.
     pub fn read(node: &Node) -> Result<Self, Diagnostic> {
         let mut node = node.clone();
-        let model = if let Data::Table(table) = &mut node.data { table.remove("model") } else { None };
-        let stack: Self = node.read()?;
+        let model = apart(Some(&mut node));
+        let mut of_family = BTreeMap::new();
+        if let Some(families) = table(&mut node).and_then(|table| table.get_mut("families")).and_then(table) {
+            let names: Vec<String> = families.iter().map(|(name, _)| name.to_string()).collect();
+            for name in names {
+                let model = apart(families.get_mut(&name));
+                of_family.insert(name, model);
+            }
+        }
+        let mut stack: Self = node.read()?;
+        for (name, family) in &mut stack.families {
+            family.model = of_family.remove(name).flatten();
+        }
         if !stack.sources.contains_key(&stack.source) {
             let known: Vec<&str> = stack.sources.keys().map(String::as_str).collect();
             return Err(Diagnostic::unknown(node.place("source"), "source", "source", &stack.source, &known));
         }
         Ok(Self { model, ..stack })
+    }
+
+    /// What the stack and the family of a model say of it, to be laid over its sizes in turn.
+    pub fn says(&self, model: &str) -> impl Iterator<Item = &Node> {
+        let model = model.to_lowercase();
+        let family = self.families.values().find(|family| family.models.iter().any(|name| model.starts_with(&name.to_lowercase())));
+        self.model.iter().chain(family.and_then(|family| family.model.as_ref()))
     }
 
     /// The vocabulary as it is computed with.
@@ -72,5 +120,35 @@ impl Stack {
             Some(multiple) if tensor > 1 => tokens.next_multiple_of(multiple.max(1) * tensor),
             _ => tokens,
         }
+    }
+}
+
+fn table(node: &mut Node) -> Option<&mut Table> {
+    if let Data::Table(table) = &mut node.data { Some(table) } else { None }
+}
+
+/// Takes what is said of models out of a table.
+fn apart(node: Option<&mut Node>) -> Option<Node> {
+    table(node?)?.remove("model")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_is_known_by_how_its_models_are_called_and_speaks_after_the_stack() {
+        let text = "schema = 1\nname = \"s\"\ntitle = \"s\"\nsource = \"s\"\nmodel = { dropout = 0.1 }\nfamilies = { opt = { models = \
+                    [\"opt\"], model = { feed_forward = { activation = \"relu\" } } } }\nsources = { s = { citation = \"s\", year = 2024, \
+                    licence = \"none\" } }\n";
+        let stack = Stack::read(&Node::parse("s.toml", text).unwrap()).unwrap();
+        let activation = |model: &str| stack.says(model).last().and_then(|said| said.find("feed_forward.activation")?.as_str());
+        assert_eq!(activation("OPT_13"), Some("relu"));
+        assert_eq!(activation("gpt2-large"), None);
+        assert_eq!(stack.says("opt").count(), 2);
+        let training = StackTraining { bf16_gradient_precision: Some(Precision::Fp32), ..StackTraining::default() };
+        assert_eq!([Precision::Fp8, Precision::Fp16].map(|precision| training.gradients(precision)), [Some(Precision::Fp32), None]);
+        let wrong = Node::parse("s.toml", &text.replace("models = ", "names = ")).unwrap();
+        assert!(Stack::read(&wrong).is_err());
     }
 }

@@ -2,8 +2,8 @@
 
 use super::inputs::{Handle, Inputs};
 use crate::calibrate::speeds;
-use crate::hardware::{Parameter, Precision};
-use crate::perf::{Achieved, Board, Peaks, PowerRates, Rates, Speeds, StepWork, step_time};
+use crate::hardware::{Parameter, PowerScales, Precision};
+use crate::perf::{Achieved, Peaks, PowerEnvelope, PowerRates, Rates, Speeds, StepWork, step_time};
 use crate::scenario::Case;
 use crate::training::Framework;
 use crate::units::Watts;
@@ -27,8 +27,7 @@ struct PowerHandles {
     idle: Handle,
     idle_is_share: bool,
     cap: Option<Handle>,
-    /// What the energy of a FLOP is multiplied by on this device.
-    flop_scale: f64,
+    scales: PowerScales,
     /// Whether the rates of the time model were seen under the board's limit.
     limited: bool,
 }
@@ -67,7 +66,7 @@ impl TimeModel {
             },
             idle_is_share: power.idle.is_none(),
             cap: power.cap.as_ref().map(|cap| inputs.add("device: power cap", "W", &case.device_value(cap, power.source.as_deref()))),
-            flop_scale: device.energy_scale(precision),
+            scales: device.power_scales(precision),
             limited: precision != Precision::Fp32,
         });
         let mut add = |parameter: Parameter| {
@@ -120,13 +119,13 @@ impl TimeModel {
     fn power(&self, row: &[f64]) -> Option<PowerRates> {
         let power = self.power.as_ref()?;
         let limit = Watts::new(power.limit.of(row));
-        let board = Board {
+        let envelope = PowerEnvelope {
             idle: if power.idle_is_share { limit * power.idle.of(row) } else { Watts::new(power.idle.of(row)) },
             limit: power.cap.map_or(limit, |cap| Watts::new(cap.of(row))),
             reference: power.limited.then_some(limit),
-            flop_scale: power.flop_scale,
+            scales: power.scales,
         };
-        Some(PowerRates::new(&board, &self.achieved(row)))
+        Some(PowerRates::new(&envelope, &self.achieved(row)))
     }
 
     /// The whole run on so many accelerators, the power of nodes beside them left out.

@@ -108,6 +108,9 @@ pub struct Accelerator {
     /// What its main die is made in.
     #[serde(default)]
     pub process: Option<Process>,
+    /// The board around it.
+    #[serde(default)]
+    pub board: Option<Board>,
     /// Prices.
     #[serde(default)]
     pub price: Option<Price>,
@@ -253,6 +256,33 @@ pub struct Process {
     /// Key of the source.
     #[serde(default)]
     pub source: Option<String>,
+}
+
+/// The board: what memory it carries, and how fast its clock may run.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Board {
+    /// The kind of device memory.
+    #[serde(default)]
+    pub memory: Option<MemoryKind>,
+    /// The highest clock, at which peaks are quoted, MHz.
+    #[serde(default)]
+    pub boost_clock_mhz: Option<f64>,
+    /// Key of the source.
+    #[serde(default)]
+    pub source: Option<String>,
+}
+
+/// Kinds of device memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryKind {
+    /// Stacked beside the die.
+    Hbm,
+    /// Around it on the board.
+    Gddr,
+    /// That of telephones.
+    Lpddr,
 }
 
 /// Prices.

@@ -155,6 +155,12 @@ impl Accelerator {
                 check.error(Problem::new("process.feature_size_nm", process.feature_size_nm.to_string(), "1 to 100"));
             }
         }
+        if let Some(board) = &self.board {
+            check.source("board", board.source.as_ref());
+            if let Some(clock) = board.boost_clock_mhz.filter(|clock| !(100.0..=5000.0).contains(clock)) {
+                check.error(Problem::new("board.boost_clock_mhz", clock.to_string(), "100 to 5000"));
+            }
+        }
         if let Some(price) = &self.price {
             check.value("price.purchase", price.purchase.as_ref(), price.source.as_ref(), 50.0, 200_000.0);
             check.value("price.cloud", price.cloud.as_ref(), price.source.as_ref(), 0.01, 100.0);

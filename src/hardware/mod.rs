@@ -8,7 +8,7 @@ mod performance;
 pub use accelerator::{Accelerator, Power, Precision};
 pub use check::{Finding, Severity};
 pub use node::NodeProfile;
-pub use performance::{Parameter, Performance};
+pub use performance::{Parameter, Performance, PowerScales};
 
 use std::collections::BTreeMap;
 

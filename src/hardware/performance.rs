@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::accelerator::{Accelerator, Precision};
+use super::accelerator::{Accelerator, MemoryKind, Precision};
 use super::class_of;
 use crate::document::{Diagnostic, Node};
 use crate::numeric::{Distribution, Estimate};
@@ -245,11 +245,11 @@ pub struct KernelPower {
     pub vector_pj_per_flop: Estimate<Ratio>,
     /// pJ a FLOP on tensor units, at [`TENSOR_FEATURE_SIZE`].
     pub tensor_pj_per_flop: Estimate<Ratio>,
-    /// pJ a byte from or to device memory.
+    /// pJ a byte from or to device memory, of HBM.
     pub memory_pj_per_byte: Estimate<Ratio>,
     /// How sharply mean power bends at the limit.
     pub sharpness: Estimate<Ratio>,
-    /// The least voltage over that of the full clock.
+    /// The least voltage over that of the full clock, where that is [`FLOOR_CLOCK`].
     pub voltage_floor: Estimate<Ratio>,
     /// Share of the limit that devices settle at.
     pub share_of_limit: Estimate<Ratio>,
@@ -263,13 +263,40 @@ pub const VECTOR_FEATURE_SIZE: f64 = 14.0;
 pub const TENSOR_FEATURE_SIZE: f64 = 5.0;
 /// nm, assumed of a device whose profile states none.
 const USUAL_FEATURE_SIZE: f64 = 7.0;
+/// MHz, the full clock that the voltage floor is a share of: about that of P100 and V100.
+pub const FLOOR_CLOCK: f64 = 1400.0;
+/// nm, the processes of the devices that the voltage floor was seen on.
+const FLOOR_FEATURE_SIZES: std::ops::RangeInclusive<f64> = 12.0..=16.0;
+/// Energy of a byte in GDDR over that in HBM. Zeus's traces of a Quadro RTX 6000 beside P100 and V100 fit 2.4 +- 0.3.
+const GDDR: f64 = 2.0;
+
+/// How the power parameters of a device differ from those of the devices that they were seen on, as factors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PowerScales {
+    /// Of the energy of a FLOP: its feature size over that of those devices.
+    pub flop: f64,
+    /// Of the energy of a byte: that of the kind of memory over that of HBM.
+    pub byte: f64,
+    /// Of the share that the voltage floor is of the full clock's, up to 1. Voltage falls with the clock down to the same clock on
+    /// all devices of a process, so that a board with a low full clock has less to save; on processes where that was not seen
+    /// the share holds as it is.
+    pub voltage_floor: f64,
+}
 
 impl Accelerator {
-    /// What the energy of a FLOP is multiplied by: its feature size over that of the devices it was seen on.
+    /// The factors of this device at a precision.
     #[must_use]
-    pub fn energy_scale(&self, precision: Precision) -> f64 {
+    pub fn power_scales(&self, precision: Precision) -> PowerScales {
         let size = self.process.as_ref().map_or(USUAL_FEATURE_SIZE, |process| process.feature_size_nm);
-        size / if precision == Precision::Fp32 { VECTOR_FEATURE_SIZE } else { TENSOR_FEATURE_SIZE }
+        let of = if precision == Precision::Fp32 { VECTOR_FEATURE_SIZE } else { TENSOR_FEATURE_SIZE };
+        let memory = self.board.as_ref().and_then(|board| board.memory);
+        let seen = self.process.as_ref().is_some_and(|process| FLOOR_FEATURE_SIZES.contains(&process.feature_size_nm));
+        let clock = self.board.as_ref().and_then(|board| board.boost_clock_mhz).filter(|_| seen);
+        PowerScales {
+            flop: size / of,
+            byte: if memory == Some(MemoryKind::Gddr) { GDDR } else { 1.0 },
+            voltage_floor: clock.map_or(1.0, |clock| FLOOR_CLOCK / clock),
+        }
     }
 }
 
@@ -356,5 +383,34 @@ impl Performance {
             }
             _ => class.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accelerator(board: &str, nm: f64) -> Accelerator {
+        let text = format!(
+            "schema = 1\nname = \"x\"\nvendor = \"x\"\narchitecture = \"x\"\nform = \"x\"\nreleased = \"2020-01-01\"\nmemory = {{ \
+             capacity = \"8 GB\", bandwidth = \"200 GB/s\", source = \"s\" }}\npeak = {{ fp32 = \"5 TFLOP/s\", source = \"s\" }}\nprocess = {{ \
+             feature_size_nm = {nm}, source = \"s\" }}\nboard = {{ {board}, source = \"s\" }}\nsources = {{ s = {{ citation = \"s\", year = \
+             2020, licence = \"none\", class = \"published\" }} }}\n"
+        );
+        Accelerator::read(&Node::parse("x.toml", &text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_low_full_clock_leaves_less_voltage_to_save() {
+        let scale =
+            |clock: f64, nm: f64| accelerator(&format!("boost_clock_mhz = {clock}"), nm).power_scales(Precision::Fp32).voltage_floor;
+        assert_eq!([scale(1400.0, 16.0), scale(1120.0, 16.0), scale(1750.0, 12.0)], [1.0, 1.25, 0.8]);
+        assert_eq!(scale(1750.0, 5.0), 1.0);
+    }
+
+    #[test]
+    fn a_byte_of_gddr_costs_twice_that_of_hbm() {
+        let scale = |kind: &str| accelerator(&format!("memory = \"{kind}\""), 16.0).power_scales(Precision::Fp32).byte;
+        assert_eq!([scale("hbm"), scale("gddr"), scale("lpddr")], [1.0, 2.0, 1.0]);
     }
 }

@@ -81,7 +81,10 @@ impl Tape {
             Activation::GeluNew => {
                 // 0.5 x (1 + tanh(c (x + a x^3))): the power keeps x, the tanh its output, the product both factors.
                 let half = self.step("gelu: half", 1.0, x, Keeps::Nothing);
-                let inner = self.step("gelu: cubic", 4.0, x, keep_x);
+                let cube = self.step("gelu: cube", 1.0, x, keep_x);
+                let cube = self.step("gelu: scale of cube", 1.0, cube, Keeps::Nothing);
+                let sum = self.add("gelu: cubic", x, cube);
+                let inner = self.step("gelu: scale", 1.0, sum, Keeps::Nothing);
                 let tanh = self.step("gelu: tanh", 1.0, inner, Keeps::Output);
                 let one_plus = self.step("gelu: one plus", 1.0, tanh, Keeps::Nothing);
                 self.multiply("gelu: product", half, one_plus)

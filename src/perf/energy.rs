@@ -6,20 +6,20 @@
 //! mean power passes smoothly from demand to limit, because a step has hot and cool stretches: idle + (D^-n + R^-n)^(-1/n), D = A + B.
 
 use super::{Achieved, Rates, StepWork};
-use crate::hardware::Parameter;
+use crate::hardware::{Parameter, PowerScales};
 use crate::units::{Joules, Seconds, Watts};
 
 /// What a device may draw, as its profile and a user say.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Board {
+pub struct PowerEnvelope {
     /// With nothing to do.
     pub idle: Watts,
     /// The limit that holds.
     pub limit: Watts,
     /// The limit under which the rates of the time model were seen; none where they are of a clock that nothing limits.
     pub reference: Option<Watts>,
-    /// The energy of a FLOP on this device over that of the parameter.
-    pub flop_scale: f64,
+    /// How its parameters differ from those of the devices that they were seen on.
+    pub scales: PowerScales,
 }
 
 /// What a device draws.
@@ -44,20 +44,20 @@ pub struct PowerRates {
 }
 
 impl PowerRates {
-    /// What a board draws by the values of the parameters.
+    /// What a device draws by the values of the parameters.
     #[must_use]
-    pub fn new(board: &Board, achieved: &Achieved) -> Self {
-        let Board { idle, limit, reference, flop_scale } = *board;
+    pub fn new(envelope: &PowerEnvelope, achieved: &Achieved) -> Self {
+        let PowerEnvelope { idle, limit, reference, scales } = *envelope;
         let of = |parameter| achieved.get(parameter);
         Self {
             idle,
             limit,
             reference,
             share: of(Parameter::LimitShare),
-            per_flop: 1e-12 * of(Parameter::FlopEnergy) * flop_scale,
-            per_byte: 1e-12 * of(Parameter::ByteEnergy),
+            per_flop: 1e-12 * of(Parameter::FlopEnergy) * scales.flop,
+            per_byte: 1e-12 * of(Parameter::ByteEnergy) * scales.byte,
             sharpness: of(Parameter::Sharpness),
-            voltage_floor: of(Parameter::VoltageFloor),
+            voltage_floor: (of(Parameter::VoltageFloor) * scales.voltage_floor).min(1.0),
         }
     }
 

@@ -13,7 +13,7 @@ mod rates;
 mod work;
 
 pub use collective::{Collective, CollectiveKind, When};
-pub use energy::{Board, PowerRates, StepEnergy};
+pub use energy::{PowerEnvelope, PowerRates, StepEnergy};
 pub use rates::{Achieved, Peaks, Rates, Speeds};
 pub use work::{Pass, Stage, StepWork, in_step};
 
