@@ -42,7 +42,6 @@ pub struct Row {
 #[must_use]
 pub fn bounds(parameter: Parameter) -> (f64, f64) {
     match parameter {
-        Parameter::Sharing => (0.0, 2.0),
         Parameter::Matmul
         | Parameter::Mixing
         | Parameter::Unaligned
@@ -52,6 +51,7 @@ pub fn bounds(parameter: Parameter) -> (f64, f64) {
         | Parameter::Link
         | Parameter::Network
         | Parameter::Between
+        | Parameter::Scatter
         | Parameter::Overlap => (0.0, 1.0),
         Parameter::Saturation
         | Parameter::Launch

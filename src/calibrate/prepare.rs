@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::calibration::Units;
 use super::run::{Run, RunPhase};
-use super::stack::Stack;
+use super::stack::{Stack, StackTraining};
 use crate::arch::{Batch, Model};
 use crate::document::{Diagnostic, Kind, Node, Problem, Resolver, overlay};
 use crate::hardware::{Accelerator, NodeProfile, Performance, Precision};
@@ -124,7 +124,7 @@ impl<'a> Workshop<'a> {
     pub fn prepare(&mut self, run: &Run, micro_batch: u64) -> Result<Prepared, Diagnostic> {
         let place = |problem: Problem| Diagnostic::new(&run.origin, column(&problem.key), problem.found, problem.allowed);
         let model = self.model(run)?;
-        let gradient_precision = self.stack(run)?.training.gradient_precision;
+        let StackTraining { gradient_precision, gradients_afterwards } = self.stack(run)?.training;
         let peaks = self.peaks(run)?;
         let training = training(run, micro_batch, gradient_precision);
         let (work, memory) = match run.phase {
@@ -133,6 +133,9 @@ impl<'a> Workshop<'a> {
                 let phases = training.plan(&model, run.accelerators).map_err(place)?;
                 let Some(phase) = phases.into_iter().next() else { return Err(place(Problem::new("seq_len", "nothing", "a length"))) };
                 let mut work = phase.work;
+                if gradients_afterwards {
+                    work.between.iter_mut().for_each(|message| message.hidden = false);
+                }
                 if run.phase == RunPhase::ForwardBackward {
                     work.optimizer = Bytes::new(0.0);
                 }

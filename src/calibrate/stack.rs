@@ -47,6 +47,9 @@ pub struct StackTraining {
     /// Number format in which gradients are summed.
     #[serde(default)]
     pub gradient_precision: Option<Precision>,
+    /// Whether gradients are exchanged once the backward pass has ended, so that no work hides it.
+    #[serde(default)]
+    pub gradients_afterwards: bool,
 }
 
 impl Stack {
