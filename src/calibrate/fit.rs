@@ -67,7 +67,6 @@ impl Step {
 #[must_use]
 pub fn bounds(parameter: Parameter) -> (f64, f64) {
     match parameter {
-        Parameter::Sharing => (0.0, 2.0),
         Parameter::Matmul
         | Parameter::Mixing
         | Parameter::Unaligned
@@ -77,6 +76,7 @@ pub fn bounds(parameter: Parameter) -> (f64, f64) {
         | Parameter::Link
         | Parameter::Network
         | Parameter::Between
+        | Parameter::Scatter
         | Parameter::Overlap
         | Parameter::VoltageFloor
         | Parameter::LimitShare => (0.0, 1.0),

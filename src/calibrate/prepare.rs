@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::calibration::Units;
 use super::run::{Run, RunPhase};
-use super::stack::Stack;
+use super::stack::{Stack, StackTraining};
 use crate::arch::{Batch, Model};
 use crate::document::{Data, Diagnostic, Kind, Node, Problem, Resolver, overlay};
 use crate::hardware::{Accelerator, NodeProfile, Performance, Precision};
@@ -32,11 +32,14 @@ pub struct Prepared {
     pub micro_batch: u64,
 }
 
+/// Stack, device and node as a row names them.
+type DeviceKey = (String, String, Option<String>);
+
 /// What stands behind the names of a row, and behind those of all rows before it.
 pub struct Workshop<'a> {
     resolver: Resolver<'a>,
     stacks: HashMap<String, Stack>,
-    devices: HashMap<(String, Option<String>), (Accelerator, Option<NodeProfile>)>,
+    devices: HashMap<DeviceKey, (Accelerator, Option<NodeProfile>)>,
     models: HashMap<String, Model>,
     class: &'a Performance,
 }
@@ -65,16 +68,17 @@ impl<'a> Workshop<'a> {
         Ok(&self.stacks[&run.framework])
     }
 
-    /// The accelerator of a row, and the node that the row or the profile names.
+    /// The accelerator of a row, and the node that the row, the stack or the profile names.
     ///
     /// # Errors
     /// There is no such accelerator or node.
     pub fn device(&mut self, run: &Run) -> Result<&(Accelerator, Option<NodeProfile>), Diagnostic> {
-        let key = (run.device.to_lowercase(), run.node.clone());
+        let key = (run.framework.clone(), run.device.to_lowercase(), run.node.clone());
         if !self.devices.contains_key(&key) {
-            let named = self.resolver.named(Kind::Accelerator, &key.0, &run.origin).map_err(|error| in_column(error, run, "device"))?;
+            let named = self.resolver.named(Kind::Accelerator, &key.1, &run.origin).map_err(|error| in_column(error, run, "device"))?;
             let device = Accelerator::read(&named)?;
-            let node = match run.node.as_ref().or(device.node.as_ref()) {
+            let measured = self.stack(run)?.nodes.get(&device.name).cloned();
+            let node = match run.node.as_ref().or(measured.as_ref()).or(device.node.as_ref()) {
                 Some(name) => {
                     let node = self.resolver.named(Kind::Node, name, &run.origin).map_err(|error| in_column(error, run, "node"))?;
                     Some(NodeProfile::read(&node)?)
@@ -144,9 +148,7 @@ impl<'a> Workshop<'a> {
         };
         let stack = self.stack(run)?;
         let eager = stack.framework == Framework::Eager;
-        if stack.training.hides_exchanges && run.fused_attention {
-            hide_exchanges(&mut work, run.sequence_parallel, run.interleaving > 1);
-        }
+        hide_exchanges(&mut work, &stack.training, run);
         let envelope = self.envelope(run)?;
         Ok(Prepared { work, peaks, envelope, eager, units: Units::of(run.precision), memory, micro_batch })
     }
@@ -192,11 +194,17 @@ impl<'a> Workshop<'a> {
     }
 }
 
-/// Lets work go on while accelerators exchange parts of tensors, or the stages of a pipeline what lies between them.
-fn hide_exchanges(work: &mut StepWork, tensor: bool, pipeline: bool) {
-    let within = work.stages.iter_mut().flat_map(|stage| &mut stage.passes).flat_map(|pass| &mut pass.exchanges);
-    for one in within.chain(&mut work.between) {
-        one.hidden |= tensor && one.name.starts_with("tensor parallelism") || pipeline && one.name == "pipeline";
+/// Says of exchanges whether work hides them, where the stack does other than most.
+fn hide_exchanges(work: &mut StepWork, training: &StackTraining, run: &Run) {
+    if training.gradients_afterwards {
+        work.between.iter_mut().for_each(|one| one.hidden = false);
+    }
+    if training.hides_exchanges && run.fused_attention {
+        let within = work.stages.iter_mut().flat_map(|stage| &mut stage.passes).flat_map(|pass| &mut pass.exchanges);
+        for one in within.chain(&mut work.between) {
+            let tensor = run.sequence_parallel && one.name.starts_with("tensor parallelism");
+            one.hidden |= tensor || run.interleaving > 1 && one.name == "pipeline";
+        }
     }
 }
 
@@ -277,6 +285,7 @@ fn forward(run: &Run, model: &Model, micro_batch: u64) -> Result<(StepWork, Memo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calibrate::{COLUMNS, RunTable};
     use crate::perf::{Collective, CollectiveKind, When};
 
     #[test]
@@ -291,14 +300,27 @@ mod tests {
             reach: 2.0,
             hidden: false,
         };
-        let hidden = |tensor, pipeline| {
+        let hidden = |afterwards, sequence_parallel, interleaving| {
+            let training = StackTraining { hides_exchanges: true, gradients_afterwards: afterwards, ..StackTraining::default() };
+            let table = RunTable::read(
+                "t.csv",
+                &format!(
+                    "{}\nr,megatron,train_step,decoder,8,64,4,256,512,128,x,16,8,2,2,4,none,16,2,bf16-mixed,none,flash\n",
+                    COLUMNS.join(",")
+                ),
+                &[],
+            );
+            let run = table.unwrap().rows.remove(0).1.unwrap();
+            let run = Run { sequence_parallel, interleaving, ..run };
             let mut pass = Pass::new([], 1.0);
             pass.exchanges.push(one("tensor parallelism: gather", When::Forward));
-            let mut work = StepWork { between: vec![one("pipeline", When::Between)], ..StepWork::new(vec![pass], 1.0) };
-            hide_exchanges(&mut work, tensor, pipeline);
+            let between = vec![one("pipeline", When::Between), Collective { hidden: true, ..one("gradients", When::Between) }];
+            let mut work = StepWork { between, ..StepWork::new(vec![pass], 1.0) };
+            hide_exchanges(&mut work, &training, &run);
             work.collectives().iter().map(|one| one.hidden).collect::<Vec<_>>()
         };
-        assert_eq!(hidden(true, false), [true, false]);
-        assert_eq!(hidden(false, true), [false, true]);
+        assert_eq!(hidden(false, true, 1), [true, false, true]);
+        assert_eq!(hidden(false, false, 2), [false, true, true]);
+        assert_eq!(hidden(true, false, 1), [false, false, false]);
     }
 }

@@ -31,6 +31,9 @@ pub struct Stack {
     /// What its steps do.
     #[serde(default)]
     pub training: StackTraining,
+    /// The nodes that its accelerators were measured in, by accelerator, for rows that name none.
+    #[serde(default)]
+    pub nodes: BTreeMap<String, String>,
     /// Key of the source.
     pub source: String,
     /// Sources by key.
@@ -68,6 +71,9 @@ pub struct StackTraining {
     /// too, and those of a pipeline where its stages hold several parts: newer versions of Megatron-LM.
     #[serde(default)]
     pub hides_exchanges: bool,
+    /// Whether gradients are exchanged once the backward pass has ended, so that no work hides it.
+    #[serde(default)]
+    pub gradients_afterwards: bool,
 }
 
 impl StackTraining {

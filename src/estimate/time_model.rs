@@ -187,7 +187,7 @@ fn label(parameter: Parameter, precision: Precision) -> (&'static str, &'static 
         Parameter::Link => ("link: efficiency", ""),
         Parameter::Network => ("network: efficiency", ""),
         Parameter::Between => ("network: share that exchanges between passes reach", ""),
-        Parameter::Sharing => ("network: exponent of sharing", ""),
+        Parameter::Scatter => ("nodes: scatter of their times", ""),
         Parameter::HalfMessage => ("link: half-bandwidth message", "B"),
         Parameter::Latency => ("link: latency of an exchange", "s"),
         Parameter::Overlap => ("link: overlap with backward", ""),

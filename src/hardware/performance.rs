@@ -42,8 +42,8 @@ pub enum Parameter {
     Network,
     /// Share of that which exchanges between passes reach: gradients, weights, activations of a pipeline.
     Between,
-    /// Exponent by which that falls with the share of a node's accelerators in the ring.
-    Sharing,
+    /// Standard deviation of the time of nodes that do the same, as a share of it.
+    Scatter,
     /// Message that reaches half of the bandwidth.
     HalfMessage,
     /// Time of an exchange beyond its message.
@@ -79,7 +79,7 @@ impl Parameter {
         Self::Link,
         Self::Network,
         Self::Between,
-        Self::Sharing,
+        Self::Scatter,
         Self::HalfMessage,
         Self::Latency,
         Self::Overlap,
@@ -108,7 +108,7 @@ impl Parameter {
             Self::Link => "collective.efficiency",
             Self::Network => "collective.network_efficiency",
             Self::Between => "collective.between_passes",
-            Self::Sharing => "collective.network_sharing",
+            Self::Scatter => "nodes.scatter",
             Self::HalfMessage => "collective.half_message",
             Self::Latency => "collective.latency",
             Self::Overlap => "collective.overlap",
@@ -159,6 +159,8 @@ pub struct Performance {
     pub host: Host,
     /// Collectives.
     pub collective: Collective,
+    /// Nodes beside each other.
+    pub nodes: Nodes,
     /// Power while kernels run.
     pub power: KernelPower,
     /// Memory that the model does not ask for.
@@ -216,8 +218,16 @@ pub struct Host {
     pub overhead_per_step: Option<Estimate<Seconds>>,
 }
 
-/// Collectives: bandwidth = link x efficiency x S / (S + half_message), S the bytes; through nodes, network x network_efficiency x
-/// (share of a node's accelerators in the ring) ^ network_sharing in place of link x efficiency.
+/// Nodes that work on one step.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nodes {
+    /// Standard deviation of the time that they take for the same, as a share of it.
+    pub scatter: Estimate<Ratio>,
+}
+
+/// Collectives: bandwidth = link x efficiency x S / (S + half_message), S the bytes; through nodes, network x network_efficiency in
+/// place of link x efficiency, over a node's accelerators where not all of them are in the ring.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Collective {
@@ -227,8 +237,6 @@ pub struct Collective {
     pub network_efficiency: Estimate<Ratio>,
     /// Share of that which exchanges between passes reach.
     pub between_passes: Estimate<Ratio>,
-    /// Exponent of the share of a node's accelerators that take part.
-    pub network_sharing: Estimate<Ratio>,
     /// Message that reaches half of it.
     pub half_message: Estimate<Bytes>,
     /// Time of an exchange beyond its message.
@@ -351,7 +359,7 @@ impl Performance {
             Parameter::Link => collective.efficiency.clone(),
             Parameter::Network => collective.network_efficiency.clone(),
             Parameter::Between => collective.between_passes.clone(),
-            Parameter::Sharing => collective.network_sharing.clone(),
+            Parameter::Scatter => self.nodes.scatter.clone(),
             Parameter::HalfMessage => collective.half_message.in_base_units(),
             Parameter::Latency => collective.latency.in_base_units(),
             Parameter::Overlap => collective.overlap.clone(),

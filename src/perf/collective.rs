@@ -86,16 +86,18 @@ impl Collective {
         Seconds::new(rounds * self.message / bandwidth + rates.latency)
     }
 
-    /// Bandwidth of its ring at large messages: that of the links inside a node, or what of the node's network the
-    /// accelerators of one node that take part share with those of other rings.
+    /// Bandwidth of its ring at large messages: that of the links inside a node, or the whole network of a node where all of its
+    /// accelerators are in the ring. A ring of some of them enters a node at one and leaves it at another, so that it has the
+    /// share of one, however many of them it passes between.
     fn bandwidth(&self, rates: &Rates) -> f64 {
         if self.reach <= rates.node {
             return rates.inner_link;
         }
         let apart = if self.kind == CollectiveKind::SendReceive { rates.node } else { self.reach / self.devices };
         let members = (rates.node / apart).clamp(1.0, self.devices);
-        let share = if self.when == When::Between { rates.between } else { 1.0 };
-        rates.inner_link.min(rates.network * share * (members / rates.node).powf(rates.sharing))
+        let share = if members < rates.node { 1.0 / rates.node } else { 1.0 };
+        let reached = if self.when == When::Between { rates.between } else { 1.0 };
+        rates.inner_link.min(rates.network * reached * share)
     }
 
     /// The time of all of them that no work hides.

@@ -119,7 +119,7 @@ impl Pass {
 
 /// The time of a step. With stages of times t_s for a micro-batch, m micro-batches in v parts take m max t + (sum of t - max t) / v:
 /// the slowest stage is always at work but while the pipeline fills and empties (Narayanan et al. 2021, section 2.2, there with
-/// equal stages).
+/// equal stages). All of it takes as long as on the slowest node.
 #[must_use]
 pub fn step_time(work: &StepWork, rates: &Rates) -> StepTime {
     let mut slowest = StepTime::default();
@@ -137,10 +137,16 @@ pub fn step_time(work: &StepWork, rates: &Rates) -> StepTime {
         optimizer: Seconds::new(work.optimizer.value() / rates.bandwidth),
         host: Seconds::new(rates.step_overhead),
         exchange: between,
-        bubble: Seconds::new(bubble),
         ..StepTime::default()
     };
-    slowest * work.micro_batches + rest
+    let stretch = slowest_node(work.accelerators / rates.node, rates.scatter);
+    (slowest * work.micro_batches + StepTime { bubble: Seconds::new(bubble), ..StepTime::default() }) * stretch + rest
+}
+
+/// How many times as long the slowest of so many nodes takes as the usual one: the largest of n normal variables is about
+/// sqrt(2 ln n) deviations above their mean. The rates of one node are those of the slowest accelerator in it.
+fn slowest_node(nodes: f64, scatter: f64) -> f64 {
+    1.0 + scatter * (2.0 * nodes.max(1.0).ln()).sqrt()
 }
 
 #[cfg(test)]
@@ -236,8 +242,25 @@ mod tests {
         assert!((sum(4.0, 4.0).exposed(&large).value() - 0.5 * 2.0 * 3.0 / 4.0 * 0.005).abs() < 1e-12);
         let gather = Collective { kind: CollectiveKind::AllGather, ..sum(8.0, 8.0) };
         assert_eq!(2.0 * gather.time(&large).value(), sum(8.0, 8.0).time(&large).value());
-        // One of a node's four accelerators has a quarter of its network, where the others have rings of their own.
-        assert!((sum(8.0, 32.0).time(&large).value() - 2.0 * 7.0 / 8.0 * 0.08).abs() < 1e-12);
+        // Where others of a node's four accelerators have rings of their own, a ring has a quarter of its network; where all
+        // four are in it, the whole.
+        for reach in [16.0, 32.0] {
+            assert!((sum(8.0, reach).time(&large).value() - 2.0 * 7.0 / 8.0 * 0.08).abs() < 1e-12);
+        }
+        assert!((sum(8.0, 8.0).time(&Rates { node: 4.0, ..large }).value() - 2.0 * 7.0 / 8.0 * 0.02).abs() < 1e-12);
+    }
+
+    #[test]
+    fn nodes_wait_for_the_slowest_of_them() {
+        let exact = Rates { launch: 0.0, saturation: 0.0, scatter: 0.02, ..rates() };
+        let on = |accelerators| {
+            let stage = Stage { count: 2.0, passes: vec![Pass::new([kernel(1e12, 0.0)], 1.0)] };
+            let work = StepWork { stages: vec![stage], micro_batches: 3.0, interleaving: 1.0, accelerators, ..StepWork::default() };
+            step_time(&work, &exact).total().value()
+        };
+        assert_eq!(on(4.0), on(0.0));
+        assert!((on(4.0) - 0.04).abs() < 1e-12);
+        assert!((on(32.0) / on(4.0) - 1.0 - 0.02 * (2.0 * 8.0_f64.ln()).sqrt()).abs() < 1e-12);
     }
 
     #[test]

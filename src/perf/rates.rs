@@ -72,8 +72,8 @@ pub struct Rates {
     pub network: f64,
     /// Share of it that exchanges between passes reach.
     pub between: f64,
-    /// How the share of that network falls with the share of a node's accelerators in a ring, as an exponent.
-    pub sharing: f64,
+    /// How accelerators scatter, as a share of the time of their work: across nodes all wait for the slowest.
+    pub scatter: f64,
     /// Message that reaches half of it, bytes.
     pub half_message: f64,
     /// Time of an exchange beyond its message, s.
@@ -110,7 +110,7 @@ impl Rates {
             inner_link: stated(peaks.link, peaks.network) * of(Parameter::Link),
             network: stated(peaks.network, peaks.link) * of(Parameter::Network),
             between: of(Parameter::Between),
-            sharing: of(Parameter::Sharing),
+            scatter: of(Parameter::Scatter),
             half_message: exchange(Parameter::HalfMessage),
             latency: exchange(Parameter::Latency),
             overlap: of(Parameter::Overlap),
@@ -136,7 +136,7 @@ impl Rates {
             inner_link: f64::INFINITY,
             network: f64::INFINITY,
             between: 1.0,
-            sharing: 1.0,
+            scatter: 0.0,
             half_message: 0.0,
             latency: 0.0,
             overlap: 1.0,

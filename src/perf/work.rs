@@ -13,6 +13,8 @@ pub struct StepWork {
     pub micro_batches: f64,
     /// Parts of a stage that stand apart in the model.
     pub interleaving: f64,
+    /// Accelerators of all degrees together; 0 where they do not matter.
+    pub accelerators: f64,
     /// Bytes that the optimizer reads and writes.
     pub optimizer: Bytes,
     /// What the accelerators exchange between passes, in a step.
@@ -101,7 +103,13 @@ impl StepWork {
         let pass = |pass: &Pass| Pass { rows: pass.rows.iter().filter(|row| row.work == kind).copied().collect(), ..Pass::default() };
         let stage = |stage: &Stage| Stage { count: stage.count, passes: stage.passes.iter().map(pass).collect() };
         let stages = self.stages.iter().map(stage).collect();
-        Self { stages, micro_batches: self.micro_batches, interleaving: self.interleaving, ..Self::default() }
+        Self {
+            stages,
+            micro_batches: self.micro_batches,
+            interleaving: self.interleaving,
+            accelerators: self.accelerators,
+            ..Self::default()
+        }
     }
 
     /// Rows of all stages, each with how often one accelerator runs it in a step, on average over stages.

@@ -69,7 +69,12 @@ impl Procedure {
     pub fn work(&self, model: &Model, whole: &Ledger, batch: Batch, accelerators: u64, micro_batches: f64) -> StepWork {
         let parallel = &self.parallel;
         let layers = model.layers() as f64 / parallel.pipeline as f64;
-        let mut work = StepWork { micro_batches, interleaving: parallel.interleaving as f64, ..StepWork::default() };
+        let mut work = StepWork {
+            micro_batches,
+            interleaving: parallel.interleaving as f64,
+            accelerators: accelerators as f64,
+            ..StepWork::default()
+        };
         let last = parallel.pipeline - 1;
         let kinds = [(0, 1), (1, last.saturating_sub(1)), (last, u64::from(last > 0))];
         for (stage, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {
