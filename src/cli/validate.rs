@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Failure, calibrations, print};
+use super::{CalibrationOptions, Failure, calibrations, print};
+use crate::document::Resolver;
 use crate::report::calibrations::errors;
 use crate::report::validation;
 use crate::store::Store;
@@ -36,7 +37,7 @@ impl Validate {
         validations.push(validate::attention(&store)?);
         validations.push(validate::arena(&store)?);
         validations.push(validate::linformer(&store)?);
-        let calibrations = calibrations(&store, &[], true)?;
+        let calibrations = calibrations(&mut Resolver::new(&store), &store, &CalibrationOptions::default())?;
         print(&match (self.format, self.rows) {
             (ValidateFormat::Json, _) => validation::json(&validations, &calibrations),
             (ValidateFormat::Table, true) => validation::rows(&validations),
