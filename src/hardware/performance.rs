@@ -50,7 +50,7 @@ pub enum Parameter {
     Latency,
     /// Share of an exchange that hides behind other work.
     Overlap,
-    /// Energy of a FLOP, at the feature size beside [`KernelPower`].
+    /// Energy of a FLOP, at the feature size that class defaults state it at.
     FlopEnergy,
     /// Energy of a byte from or to device memory.
     ByteEnergy,
