@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Level of every module of src/, as in the table of DESIGN.md, drawn finer where one module of a row uses another of
-/// the same row: perf stands below training, which writes the work of a step in perf's terms; scenario below estimate.
-/// The three of level 2 use nothing of each other. A module uses itself and lower levels only.
+/// the same row: perf stands below training, which writes the work of a step in perf's terms; calibrate below
+/// scenario below estimate. The three of level 2 use nothing of each other. A module uses itself and lower levels only.
 const LEVELS: &[(&str, u32)] = &[
     ("units", 0),
     ("source", 0),

@@ -48,6 +48,9 @@ pub struct Calibration {
     pub covariance: Vec<Vec<f64>>,
     /// Errors of rows that a fit had seen, and of those held out, by regime.
     pub errors: Vec<Errors>,
+    /// The copy that was read; nothing of one that was not.
+    #[serde(skip)]
+    pub file: String,
 }
 
 /// What products run on.
@@ -116,7 +119,7 @@ impl Calibration {
         let calibration: Self = node.read()?;
         match calibration.problem() {
             Some(problem) => Err(problem.at(node)),
-            None => Ok(calibration),
+            None => Ok(Self { file: node.origin.file().to_string(), ..calibration }),
         }
     }
 

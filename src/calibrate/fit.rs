@@ -93,6 +93,13 @@ pub fn bounds(parameter: Parameter) -> (f64, f64) {
     }
 }
 
+/// How a parameter becomes a variable without bounds.
+#[must_use]
+pub fn shape(parameter: Parameter) -> numeric::Parameter {
+    let (low, high) = bounds(parameter);
+    numeric::Parameter::between(if high.is_finite() { 0.5 * (low + high) } else { low + 1.0 }, low, high)
+}
+
 /// A parameter as the class knows it: its centre, and as deviation what the class's 90 % interval says.
 fn prior(parameter: Parameter, known: Option<&Estimate<Ratio>>) -> numeric::Parameter {
     let (low, high) = bounds(parameter);
@@ -122,8 +129,7 @@ pub fn achieved(values: &[f64], device: Option<usize>, prepared: &Prepared) -> A
     if let Some(device) = device {
         for (index, parameter) in OWN.into_iter().enumerate() {
             let Some(deviation) = values.get(shared + device * OWN.len() + index) else { break };
-            let (low, high) = bounds(parameter);
-            let shape = numeric::Parameter { start: 0.5 * (low + high), low, high, prior: None };
+            let shape = shape(parameter);
             out.set(parameter, shape.value(shape.variable(out.get(parameter)) + deviation));
         }
     }

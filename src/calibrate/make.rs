@@ -276,6 +276,7 @@ impl Group {
             devices: devices.collect(),
             covariance: fit.covariance.clone(),
             errors: Vec::new(),
+            file: String::new(),
         }
     }
 }

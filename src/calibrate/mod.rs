@@ -1,5 +1,6 @@
 //! From tables of measured runs to what devices and software stacks achieve, and to predictions of other runs.
 
+mod basis;
 mod calibration;
 pub mod fit;
 mod hold_out;
@@ -7,12 +8,14 @@ mod make;
 mod predict;
 mod prepare;
 mod run;
+mod section;
 mod stack;
 
+pub use basis::{Basis, Grounds};
 pub use calibration::{Calibration, FittedDevice, FittedTable, Units, Value, summary};
 pub use hold_out::{Errors, Figure, Point, Widening};
 pub use make::{HeldOut, Made, Table, calibrate};
-pub use predict::{Basis, Prediction, class_default, predict};
+pub use predict::{Prediction, class_default, predict};
 pub use prepare::{Prepared, Workshop, speeds};
 pub use run::{COLUMNS, OPTIONAL, Run, RunPhase, RunTable};
 pub use stack::Stack;

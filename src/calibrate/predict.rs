@@ -1,38 +1,14 @@
 //! Predictions of runs: seconds and watts of a step, with an interval and what they rest on.
 
+use super::basis::{Basis, Grounds};
 use super::calibration::{Calibration, FittedDevice, Units, Value};
-use super::fit::{self, OWN};
+use super::fit;
 use super::hold_out::Figure;
 use super::prepare::{Prepared, Workshop};
 use super::run::Run;
 use crate::document::Diagnostic;
 use crate::hardware::{Accelerator, Parameter, Performance, Precision};
-use crate::numeric;
 use crate::perf::{StepEnergy, StepTime};
-
-/// What a prediction rests on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Basis {
-    /// A calibration on this device and stack.
-    Calibration(String),
-    /// A calibration of the stack on other devices, by peaks.
-    Siblings(String),
-    /// The same, with how the device differs from them in another stack's calibration.
-    SiblingsAnd(String, String),
-    /// What devices of its class mostly achieve.
-    ClassDefaults,
-}
-
-impl std::fmt::Display for Basis {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Calibration(name) => write!(out, "calibration {name}"),
-            Self::Siblings(name) => write!(out, "siblings of calibration {name}"),
-            Self::SiblingsAnd(name, other) => write!(out, "siblings of calibration {name} and this device in {other}"),
-            Self::ClassDefaults => out.write_str("class defaults"),
-        }
-    }
-}
 
 /// A value with its 90 % interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -123,6 +99,7 @@ pub fn class_default(class: &Performance, device: &Accelerator, precision: Preci
         devices: vec![FittedDevice { name: device.name.clone(), rows: 0, deviations: Vec::new() }],
         covariance: (0..parameters.len()).map(covariance).collect(),
         errors: Vec::new(),
+        file: String::new(),
     }
 }
 
@@ -172,10 +149,11 @@ pub fn predict(
 ) -> Result<Prediction, Diagnostic> {
     workshop.stack(run)?;
     let accelerator = workshop.device(run)?.0.clone();
-    let (calibration, device, basis) = basis(class, calibrations, run, &accelerator);
+    let grounds = Grounds::of(class, calibrations, &run.framework, &accelerator, run.precision);
+    let known = grounds.known();
+    let Grounds { calibration, device, basis } = grounds;
     let prepared = choose(workshop, class, run, &calibration, device)?;
     let values = calibration.values();
-    let known = !matches!(basis, Basis::Siblings(_) | Basis::SiblingsAnd(..));
     let several = run.is_of_several_nodes();
     let again = |values: &[f64]| fit::step(&prepared, values, device);
     let step = fit::step(&prepared, &values, device);
@@ -185,56 +163,4 @@ pub fn predict(
         .watts()
         .map(|watts| around(watts, calibration.spread(Figure::Watts, known, several, |values| again(values).watts().unwrap_or(f64::NAN))));
     Ok(Prediction { seconds, watts, energy: step.energy, basis, step: step.time, micro_batch: prepared.micro_batch })
-}
-
-/// The calibration that speaks of a run, the place of its device in it, and how it comes to speak of it.
-fn basis(class: &Performance, calibrations: &[Calibration], run: &Run, device: &Accelerator) -> (Calibration, Option<usize>, Basis) {
-    let units = Units::of(run.precision);
-    let fits = |calibration: &&Calibration| calibration.vendor == device.vendor && calibration.units == units;
-    let Some(own) = calibrations.iter().filter(fits).find(|calibration| calibration.stack == run.framework) else {
-        return (class_default(class, device, run.precision), None, Basis::ClassDefaults);
-    };
-    if let Some(place) = own.device(&device.name) {
-        return (own.clone(), Some(place), Basis::Calibration(own.name.clone()));
-    }
-    let others = calibrations.iter().filter(fits).filter_map(|other| Some((other, likened(own, other, &device.name)?)));
-    match others.max_by_key(|(other, _)| other.devices.len()) {
-        Some((other, likened)) => {
-            let place = likened.device(&device.name);
-            (likened, place, Basis::SiblingsAnd(own.name.clone(), other.name.clone()))
-        }
-        None => (own.clone(), None, Basis::Siblings(own.name.clone())),
-    }
-}
-
-/// A calibration with one more device, as far from those that it knows as another calibration finds it from the same.
-fn likened(own: &Calibration, other: &Calibration, device: &str) -> Option<Calibration> {
-    let there = other.device(device)?;
-    if own.devices.len() < 2 || other.devices.len() < 2 {
-        return None;
-    }
-    let logit = |calibration: &Calibration, device: usize, index: usize| {
-        let (low, high) = fit::bounds(OWN[index]);
-        let shape = numeric::Parameter { start: 0.5 * (low + high), low, high, prior: None };
-        Some(shape.variable(calibration.parameters.get(OWN[index].key())?.value) + calibration.devices[device].deviations.get(index)?)
-    };
-    let shared: Vec<(usize, usize)> =
-        own.devices.iter().enumerate().filter_map(|(here, fitted)| Some((here, other.device(&fitted.name)?))).collect();
-    if shared.is_empty() {
-        return None;
-    }
-    let mut likened = own.clone();
-    let deviation = |index: usize| {
-        let apart = |(here, there): &(usize, usize)| Some(logit(own, *here, index)? - logit(other, *there, index)?);
-        let apart = shared.iter().map(apart).sum::<Option<f64>>()? / shared.len() as f64;
-        let (low, high) = fit::bounds(OWN[index]);
-        let shape = numeric::Parameter { start: 0.5 * (low + high), low, high, prior: None };
-        Some(logit(other, there, index)? + apart - shape.variable(own.parameters.get(OWN[index].key())?.value))
-    };
-    let deviations = (0..OWN.len()).map(deviation).collect::<Option<Vec<f64>>>()?;
-    let size = likened.covariance.len() + deviations.len();
-    likened.devices.push(FittedDevice { name: device.to_string(), rows: 0, deviations });
-    likened.covariance.iter_mut().for_each(|row| row.resize(size, 0.0));
-    likened.covariance.resize(size, vec![0.0; size]);
-    Some(likened)
 }

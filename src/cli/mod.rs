@@ -12,7 +12,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::calibrate::Calibration;
 use crate::document::{Diagnostic, Kind, Origin, Resolver};
@@ -98,17 +98,31 @@ pub(crate) fn class_defaults(store: &Store) -> Result<Performance, Diagnostic> {
     Performance::read(&Resolver::new(store).data("hardware_profiles/class_defaults.toml", &Origin::whole("class defaults"))?)
 }
 
-/// The calibrations of these files, then the shipped ones where they are wanted.
-pub(crate) fn calibrations(store: &Store, files: &[PathBuf], shipped: bool) -> Result<Vec<Calibration>, Diagnostic> {
-    let mut resolver = Resolver::new(store);
+/// Where calibrations come from.
+#[derive(Args, Default)]
+pub(crate) struct CalibrationOptions {
+    /// A calibration to use before the shipped ones; may be given again.
+    #[arg(long, value_name = "FILE")]
+    calibration: Vec<PathBuf>,
+    /// Take the shipped calibrations for nothing: class defaults, or those given.
+    #[arg(long)]
+    without_shipped: bool,
+}
+
+/// The calibrations of the files that are given, then the shipped ones where they are wanted.
+pub(crate) fn calibrations(
+    resolver: &mut Resolver<'_>,
+    store: &Store,
+    options: &CalibrationOptions,
+) -> Result<Vec<Calibration>, Diagnostic> {
     let mut read = |name: &str| Calibration::read(&resolver.named(Kind::Calibration, name, &Origin::whole(name))?);
     let mut out = Vec::new();
-    for file in files {
+    for file in &options.calibration {
         // A path, also where it looks like a name.
         let path = if file.components().count() == 1 { Path::new(".").join(file) } else { file.clone() };
         out.push(read(&path.display().to_string())?);
     }
-    for entry in store.list(Kind::Calibration).iter().filter(|_| shipped) {
+    for entry in store.list(Kind::Calibration).iter().filter(|_| !options.without_shipped) {
         out.push(read(&entry.name)?);
     }
     Ok(out)

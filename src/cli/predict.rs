@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Failure, calibrations, class_defaults, print, tell};
+use super::{CalibrationOptions, Failure, calibrations, class_defaults, print, tell};
 use crate::calibrate::{RunTable, Workshop, predict};
 use crate::document::Resolver;
 use crate::report::predictions;
@@ -19,12 +19,8 @@ pub(crate) struct Predict {
     /// What is printed.
     #[arg(long, value_enum, default_value = "csv")]
     format: PredictFormat,
-    /// A calibration to use before the shipped ones; may be given again.
-    #[arg(long, value_name = "FILE")]
-    calibration: Vec<PathBuf>,
-    /// Take the shipped calibrations for nothing: class defaults, or those given.
-    #[arg(long)]
-    without_shipped: bool,
+    #[command(flatten)]
+    calibrations: CalibrationOptions,
     /// Overlay a column of every row, such as precision=bf16-mixed; may be given again.
     #[arg(long = "set", value_name = "COLUMN=VALUE")]
     set: Vec<String>,
@@ -42,7 +38,7 @@ impl Predict {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
         let store = Store::standard();
         let class = class_defaults(&store)?;
-        let calibrations = calibrations(&store, &self.calibration, !self.without_shipped)?;
+        let calibrations = calibrations(&mut Resolver::new(&store), &store, &self.calibrations)?;
         let text = store::read_file(&self.table, store::LARGEST_TABLE)?;
         let table = RunTable::read(&text.file, &text.text, &self.set)?;
         let mut workshop = Workshop::new(Resolver::new(&store), &class);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Failure, Format, print};
+use super::{CalibrationOptions, Failure, Format, calibrations, print};
 use crate::document::Resolver;
 use crate::estimate;
 use crate::report::{self, Report};
@@ -26,6 +26,8 @@ pub(crate) struct Run {
     /// Overlay a value, such as model.linear.rank=192 or training.precision=bf16; may be given again.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
+    #[command(flatten)]
+    calibrations: CalibrationOptions,
 }
 
 impl Run {
@@ -37,6 +39,11 @@ impl Run {
         if let Some(folder) = self.out.as_ref().filter(|folder| folder.exists() && !folder.is_dir()) {
             return Err(Failure::Input(format!("{}: found a file, allowed: a folder", folder.display())));
         }
+        let scenario = if scenario.names_a_stack() {
+            scenario.with_calibrations(calibrations(&mut resolver, &store, &self.calibrations)?)
+        } else {
+            scenario
+        };
         let results = estimate::run(&scenario, &mut resolver)?;
         if let Some(folder) = &self.out {
             std::fs::create_dir_all(folder).map_err(|error| Failure::Input(format!("{}: {error}", folder.display())))?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Failure, calibrations, class_defaults, print, tell};
+use super::{CalibrationOptions, Failure, calibrations, class_defaults, print, tell};
 use crate::calibrate::HeldOut;
 use crate::document::Resolver;
 use crate::report::{self, validation};
@@ -57,7 +57,7 @@ impl Validate {
             ledgers,
             runs: validate::runs(&store, &store.data_files("measurements/runs"), &class, held_out)?,
             circular: validate::circular(&mut Resolver::new(&store))?,
-            recorded: calibrations(&store, &[], true)?,
+            recorded: calibrations(&mut Resolver::new(&store), &store, &CalibrationOptions::default())?,
             peers: validate::peers(&store)?,
         };
         print(&match (self.format, self.rows) {

@@ -18,6 +18,12 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     /// A place that has no lines, such as the command line.
     #[must_use]
     pub fn whole(file: &str) -> Self {

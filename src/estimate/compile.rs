@@ -265,14 +265,15 @@ impl Compiled {
 
     /// The class of a metric: the weakest of what it rests on.
     pub(super) fn class(&self, metric: Metric) -> Class {
+        let modelled = self.model.as_ref().map_or((Class::Modelled, Class::Modelled), |model| (model.time_class, model.power_class));
         let time = match &self.anchor {
             Some(anchor) if anchor.own || self.model.is_none() => anchor.class,
-            Some(anchor) => anchor.class.max(Class::Modelled),
-            None => Class::Modelled,
+            Some(anchor) => anchor.class.max(modelled.0),
+            None => modelled.0,
         };
         let time = if self.anchor.as_ref().is_some_and(|anchor| anchor.own) { time } else { time.max(self.techniques) };
         let of = |input: &Option<(Handle, Class)>| input.map_or(Class::Measured, |(_, class)| class);
-        let power = if self.models_power() { Class::Modelled.max(self.techniques) } else { Class::Measured };
+        let power = if self.takes_stated_power() { Class::Measured } else { modelled.1.max(self.techniques) };
         let overhead = self.overhead.filter(|_| self.adds_overhead()).map_or(Class::Measured, |overhead| overhead.class);
         let energy = time.max(power).max(self.pue.1).max(overhead);
         let service = of(&self.lifetime).max(self.utilisation.1);
@@ -323,8 +324,12 @@ impl Compiled {
 
     fn has_power(&self) -> bool {
         let modelled = self.model.as_ref().is_some_and(TimeModel::has_power);
-        let stands = self.anchor.as_ref().is_some_and(|anchor| anchor.power.is_some() && (anchor.own || self.model.is_none()));
-        stands || modelled
+        self.takes_stated_power() || modelled
+    }
+
+    /// Whether power is as an anchor states it, not scaled by a model.
+    fn takes_stated_power(&self) -> bool {
+        self.anchor.as_ref().is_some_and(|anchor| anchor.power.is_some() && (anchor.own || self.model.is_none()))
     }
 
     /// Whether the power beside an anchor's time is the model's.

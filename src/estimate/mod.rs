@@ -42,12 +42,14 @@ pub fn run(scenario: &Scenario, resolver: &mut Resolver<'_>) -> Result<Results, 
         for (result, case) in estimated.iter_mut().zip(&cases) {
             result.at = at;
             result.describe(case);
+            results.rest_on(case);
         }
         if results.cases.is_empty() {
             if at.is_none() && scenario.settings.compare {
                 results.swings = point.swings();
             }
             results.inputs = point.inputs.values();
+            results.note_stacks(&cases);
             results.note_anchor(&cases, point.modelled_duration());
         }
         results.cases.append(&mut estimated);
@@ -60,7 +62,8 @@ pub fn run(scenario: &Scenario, resolver: &mut Resolver<'_>) -> Result<Results, 
     }
     results.check_published(&scenario.settings);
     for assumption in scenario.assumptions() {
-        results.assumptions.push(assume(scenario, resolver, assumption)?);
+        let found = assume(scenario, resolver, assumption, &mut results)?;
+        results.assumptions.push(found);
     }
     if let Some(wanted) = &scenario.settings.threshold {
         results.thresholds = threshold::find(scenario, resolver, wanted)?;
@@ -69,13 +72,20 @@ pub fn run(scenario: &Scenario, resolver: &mut Resolver<'_>) -> Result<Results, 
 }
 
 /// The savings of every variant with an assumption laid over it and over the baseline.
-fn assume(scenario: &Scenario, resolver: &mut Resolver<'_>, assumption: &Named) -> Result<AssumptionResult, Diagnostic> {
+fn assume(
+    scenario: &Scenario,
+    resolver: &mut Resolver<'_>,
+    assumption: &Named,
+    results: &mut Results,
+) -> Result<AssumptionResult, Diagnostic> {
     let extra = std::slice::from_ref(&assumption.overlay);
     let names = scenario.names();
     let baseline = scenario.case(resolver, names[0], extra)?;
+    results.rest_on(&baseline);
     let mut savings = Vec::new();
     for variant in &names[1..] {
         let case = scenario.case(resolver, variant, extra)?;
+        results.rest_on(&case);
         let found = central_savings(&baseline, &case);
         let of = |metric| found.iter().find(|(other, _)| *other == metric).map(|(_, saving)| *saving);
         savings.push(((*variant).to_string(), of(Metric::Duration), of(Metric::Energy)));

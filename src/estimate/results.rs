@@ -2,7 +2,7 @@
 
 use super::inputs::InputValue;
 use super::time_model::rates_of;
-use crate::calibrate::speeds;
+use crate::calibrate::{Basis, speeds};
 use crate::ledger::{Ledger, Unit, Work};
 use crate::numeric::Interval;
 use crate::perf::{Collective, Rates, StepTime, step_time};
@@ -180,6 +180,8 @@ pub struct CaseResult {
     pub offers: Vec<String>,
     /// What a reader should know.
     pub notes: Vec<String>,
+    /// What the parameters of the time and power model rest on, where there is one.
+    pub basis: Option<String>,
 }
 
 /// How far one input moves the saving of the first variant.
@@ -280,6 +282,8 @@ pub struct Results {
     pub sources: Vec<(String, String)>,
     /// What a reader should know of the results.
     pub notes: Vec<String>,
+    /// The copies of calibrations that they rest on.
+    pub calibrations: Vec<String>,
 }
 
 impl Results {
@@ -300,6 +304,35 @@ impl Results {
             published: Vec::new(),
             sources: settings.sources.iter().map(|(key, source)| (key.clone(), format!("{} ({})", source.citation, source.year))).collect(),
             notes: Vec::new(),
+            calibrations: Vec::new(),
+        }
+    }
+
+    /// Remembers which copies of calibrations a case rests on.
+    pub(super) fn rest_on(&mut self, case: &Case) {
+        let new = case.calibrations.iter().filter(|file| !self.calibrations.contains(file)).cloned();
+        self.calibrations.extend(new.collect::<Vec<_>>());
+    }
+
+    /// Says what the parameters of cases that name a software stack rest on.
+    pub(super) fn note_stacks(&mut self, cases: &[Case]) {
+        let mut said: Vec<(String, Vec<&str>)> = Vec::new();
+        for case in cases.iter().filter(|case| !case.phases.is_empty()) {
+            let Some(stack) = &case.stack else { continue };
+            let basis = match &case.basis {
+                Basis::ClassDefaults => {
+                    format!("class defaults, as no calibration is of {stack}, the device's vendor and its kind of units")
+                }
+                basis => format!("{basis}, while kernels are those of the model, not fused as {stack} does it"),
+            };
+            match said.iter_mut().find(|(other, _)| *other == basis) {
+                Some((_, names)) => names.push(&case.name),
+                None => said.push((basis, vec![&case.name])),
+            }
+        }
+        for (basis, names) in said {
+            let of = if names.len() == cases.len() { String::new() } else { format!("{}: ", names.join(", ")) };
+            self.notes.push(format!("{of}what the software stack achieves is from {basis}."));
         }
     }
 
@@ -384,6 +417,7 @@ impl CaseResult {
             accelerators: 0,
             offers: Vec::new(),
             notes: Vec::new(),
+            basis: None,
         }
     }
 
@@ -427,6 +461,7 @@ impl CaseResult {
         self.offers = case.offers.iter().map(|offer| offer.name.clone()).chain(case.own.as_ref().map(|_| "own".to_string())).collect();
         if let Some(rates) = rates_of(case) {
             self.phases = case.phases.iter().map(|phase| PhaseResult::of(phase, &rates)).collect();
+            self.basis = Some(case.basis.to_string());
         }
         self.memory = memory_fit(case);
         self.quality.clone_from(&case.quality);

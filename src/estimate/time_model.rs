@@ -1,12 +1,13 @@
 //! What the time and power model says of a case: handles to its inputs, and the whole run at one set of their values.
 
 use super::inputs::{Handle, Inputs};
-use crate::calibrate::speeds;
+use crate::calibrate::{Basis, speeds};
 use crate::hardware::{Parameter, PowerScales, Precision};
 use crate::perf::{Achieved, Peaks, PowerEnvelope, PowerRates, Rates, Speeds, StepWork, step_time};
 use crate::scenario::Case;
+use crate::source::Class;
 use crate::training::Framework;
-use crate::units::Watts;
+use crate::units::{Seconds, Watts};
 
 /// Handles of the time and power model.
 pub(super) struct TimeModel {
@@ -20,6 +21,12 @@ pub(super) struct TimeModel {
     per_node: f64,
     power: Option<PowerHandles>,
     speeds: Speeds,
+    /// How measured runs scatter around a calibration, as a factor on the time of a step.
+    scatter: Option<Handle>,
+    /// How its times came to be: calibrated where every parameter of them is.
+    pub time_class: Class,
+    /// The same of its powers, apart from the times.
+    pub power_class: Class,
 }
 
 struct PowerHandles {
@@ -69,6 +76,9 @@ impl TimeModel {
             scales: device.power_scales(precision),
             limited: precision != Precision::Fp32,
         });
+        // Weaker than a calibration of this device is a model that was not fitted to it, whatever its values are from.
+        let fitted = if matches!(case.basis, Basis::Calibration(_)) { Class::Calibrated } else { Class::Modelled };
+        let (mut time_class, mut power_class) = (fitted, fitted);
         let mut add = |parameter: Parameter| {
             let hosted = matches!(parameter, Parameter::HostFloor | Parameter::HostExchange);
             if hosted && framework == Framework::Graph {
@@ -79,7 +89,11 @@ impl TimeModel {
             }
             let value = parameters.of(parameter, device, precision)?;
             let (name, unit) = label(parameter, precision);
-            Some(inputs.add(name, unit, &case.parameter(&value)))
+            let known = case.parameter(&value);
+            if known.class > Class::Calibrated {
+                *if parameter.is_of_power() { &mut power_class } else { &mut time_class } = Class::Modelled;
+            }
+            Some(inputs.add(name, unit, &known))
         };
         let handles = Parameter::ALL.map(&mut add);
         Some(Self {
@@ -97,6 +111,9 @@ impl TimeModel {
             per_node: per_node as f64,
             power,
             speeds: speeds(device, precision),
+            scatter: case.scatter.as_ref().map(|scatter| inputs.add("scatter of measured runs around the calibration", "", scatter)),
+            time_class,
+            power_class,
         })
     }
 
@@ -128,13 +145,18 @@ impl TimeModel {
         Some(PowerRates::new(&envelope, &self.achieved(row)))
     }
 
+    /// Time of a step where no power limit makes it longer, as measured runs scatter.
+    fn step(&self, row: &[f64], work: &StepWork, rates: &Rates) -> Seconds {
+        step_time(work, rates).total() * self.scatter.map_or(1.0, |scatter| scatter.of(row))
+    }
+
     /// The whole run on so many accelerators, the power of nodes beside them left out.
     pub(super) fn evaluate(&self, row: &[f64], accelerators: f64) -> Modelled {
         let rates = self.rates(row);
         let power = self.power(row);
         let (mut duration, mut energy) = (0.0, 0.0);
         for (work, steps) in &self.phases {
-            let time = step_time(work, &rates).total();
+            let time = self.step(row, work, &rates);
             match &power {
                 Some(power) => {
                     let (time, used) = power.step(work, time, &rates);
@@ -151,7 +173,7 @@ impl TimeModel {
     /// times as long as the run.
     pub(super) fn power_in(&self, row: &[f64], accelerators: f64, duration: f64) -> Option<f64> {
         let (rates, power) = (self.rates(row), self.power(row)?);
-        let times = || self.phases.iter().map(|(work, steps)| (work, *steps, power.step(work, step_time(work, &rates).total(), &rates).0));
+        let times = || self.phases.iter().map(|(work, steps)| (work, *steps, power.step(work, self.step(row, work, &rates), &rates).0));
         let modelled: f64 = times().map(|(_, steps, time)| steps * time.value()).sum();
         let slower = duration / modelled;
         let energy: f64 = times().map(|(work, steps, time)| steps * power.energy_in(work, time * slower, &rates).total().value()).sum();

@@ -50,7 +50,7 @@ pub enum Parameter {
     Latency,
     /// Share of an exchange that hides behind other work.
     Overlap,
-    /// Energy of a FLOP, at the feature size beside [`KernelPower`].
+    /// Energy of a FLOP, at the feature size that class defaults state it at.
     FlopEnergy,
     /// Energy of a byte from or to device memory.
     ByteEnergy,
@@ -149,6 +149,9 @@ pub struct Performance {
     /// How they came to be.
     #[serde(default)]
     pub notes: Option<String>,
+    /// The software stack whose calibration they are from; none of class defaults.
+    #[serde(default)]
+    pub stack: Option<String>,
     /// Matrix products.
     pub matmul: Matmul,
     /// Device memory.
@@ -346,7 +349,7 @@ impl Performance {
         Some(match parameter {
             Parameter::Matmul => self.matmul_efficiency(device, precision),
             Parameter::Mixing => matmul.mixing.clone(),
-            Parameter::Unaligned if precision == Precision::Fp32 => Estimate::fixed(Ratio::new(1.0)),
+            Parameter::Unaligned if precision == Precision::Fp32 => matmul.unaligned.clone().with(Distribution::Fixed(1.0)),
             Parameter::Unaligned => matmul.unaligned.clone(),
             Parameter::Narrow => matmul.narrow.clone(),
             Parameter::Saturation => matmul.saturation_time.in_base_units(),
@@ -377,12 +380,13 @@ impl Performance {
         class_of(value, None, &self.sources)
     }
 
-    /// The share of the peak that large products reach on `device`: centred on what was seen there, if anything was,
-    /// inside the interval of the class.
+    /// The share of the peak that large products reach on `device`: that of a calibration; else centred on what was seen there, if
+    /// anything was, inside the interval of the class.
     #[must_use]
     pub fn matmul_efficiency(&self, device: &Accelerator, precision: Precision) -> Estimate<Ratio> {
         let class = if precision == Precision::Fp32 { &self.matmul.efficiency_fp32 } else { &self.matmul.efficiency };
-        let seen = device.achieved_matmul.as_ref().and_then(|rates| rates.at(precision)).zip(device.peak.at(precision));
+        let alone = device.achieved_matmul.as_ref().filter(|_| self.stack.is_none());
+        let seen = alone.and_then(|rates| rates.at(precision)).zip(device.peak.at(precision));
         match (seen, class.distribution) {
             (Some((rate, peak)), Distribution::Triangular { low, high, .. }) => {
                 let share = rate.centre() / peak.centre();

@@ -91,6 +91,25 @@ impl Distribution {
         }
     }
 
+    /// The triangular distribution around `mode` that has its 5 % and 95 % points at `from` and `to`, cut at `bounds`.
+    ///
+    /// With l and h what it reaches below and above its mode, (l - mode + from)^2 = 0.05 (l + h) l, and alike for h.
+    #[must_use]
+    pub fn triangular_through(from: f64, mode: f64, to: f64, bounds: (f64, f64)) -> Self {
+        const TAIL: f64 = 0.05;
+        let (below, above) = (mode - from, to - mode);
+        let reach = |inner: f64, other: f64| {
+            let half = inner + 0.5 * TAIL * other;
+            (half + (half * half - (1.0 - TAIL) * inner * inner).max(0.0).sqrt()) / (1.0 - TAIL)
+        };
+        let (mut l, mut h) = (below, above);
+        for _ in 0..60 {
+            l = reach(below, h);
+            h = reach(above, l);
+        }
+        Self::Triangular { low: (mode - l).max(bounds.0), mode, high: (mode + h).min(bounds.1) }
+    }
+
     /// Whether draws differ.
     #[must_use]
     pub fn is_uncertain(&self) -> bool {
@@ -118,6 +137,16 @@ mod tests {
         assert!((lognormal.quantile(0.5) - 5.0).abs() < 1e-12);
         assert_eq!(Distribution::Triangular { low: 1.0, mode: 1.0, high: 1.0 }.quantile(0.3), 1.0);
         assert_eq!(Distribution::Normal { mean: 1.0, standard_deviation: 10.0 }.quantile(0.01), 0.0);
+    }
+
+    #[test]
+    fn a_triangle_goes_through_its_ends() {
+        for (from, mode, to) in [(0.2156, 0.5, 0.7844), (0.6, 0.74, 0.8), (0.97, 0.977, 0.98)] {
+            let found = Distribution::triangular_through(from, mode, to, (0.0, 1.0));
+            assert!((found.quantile(0.05) - from).abs() < 1e-9 && (found.quantile(0.95) - to).abs() < 1e-9, "{found:?}");
+        }
+        let cut = Distribution::triangular_through(0.536, 0.803, 0.995, (0.0, 1.0));
+        assert!(matches!(cut, Distribution::Triangular { high: 1.0, .. }), "{cut:?}");
     }
 
     fn any_distribution() -> impl Strategy<Value = Distribution> {

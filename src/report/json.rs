@@ -118,6 +118,7 @@ fn case(case: &CaseResult) -> Value {
         });
         out.insert("share_of_draws_above_threshold".into(), Value::Object(shares.collect()));
     }
+    out.insert("basis".into(), json!(case.basis));
     out.insert("missing".into(), json!(case.missing));
     out.insert("notes".into(), json!(case.notes));
     if let Some(memory) = &case.memory {

@@ -16,7 +16,7 @@ pub mod validation;
 
 use std::path::Path;
 
-use crate::document::{Diagnostic, Library, Origin, Used};
+use crate::document::{Diagnostic, Kind, Library, Origin, Used};
 use crate::estimate::{CaseResult, Metric, Results};
 use crate::numeric::Interval;
 use crate::site::Equivalent;
@@ -90,7 +90,9 @@ impl<'a> Report<'a> {
 
     /// Which copies of which documents went into the results.
     fn provenance(&self) -> Vec<(String, String, String)> {
-        self.used.iter().map(|used| (used.kind.word().to_string(), used.file.clone(), short_hash(&used.text))).collect()
+        // Of the calibrations that were looked at, those that speak of a case.
+        let rests_on = |used: &&Used| used.kind != Kind::Calibration || self.results.calibrations.contains(&used.file);
+        self.used.iter().filter(rests_on).map(|used| (used.kind.word().to_string(), used.file.clone(), short_hash(&used.text))).collect()
     }
 
     /// What the baseline's emissions are like, the citation of neighbours from one source once.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::config::SETTINGS;
 use super::sections::Sections;
 use crate::arch::Model;
+use crate::calibrate::{Basis, Calibration, Grounds, Stack};
 use crate::document::{Data, Diagnostic, Kind, Node, Problem, Resolver, Table, overlay};
 use crate::hardware::{Accelerator, NodeProfile, Performance, Precision, class_of};
 use crate::inference::Inference;
@@ -129,6 +130,14 @@ pub struct Case {
     pub phases: Vec<PhaseWork>,
     /// Parameters of the time and power model.
     pub performance: Performance,
+    /// The software stack that the scenario names.
+    pub stack: Option<String>,
+    /// What the parameters rest on.
+    pub basis: Basis,
+    /// The copies of the calibrations among it.
+    pub calibrations: Vec<String>,
+    /// How measured runs scatter around a calibration, as a factor on the time of a step.
+    pub scatter: Option<Known>,
     /// A run that fixes hours and power.
     pub anchor: Option<Anchor>,
     /// Where it runs.
@@ -147,7 +156,13 @@ pub struct Case {
 
 impl Case {
     /// Resolves the merged document of a case.
-    pub(super) fn resolve(resolver: &mut Resolver<'_>, name: &str, node: Node, own_anchor: bool) -> Result<Self, Diagnostic> {
+    pub(super) fn resolve(
+        resolver: &mut Resolver<'_>,
+        calibrations: &[Calibration],
+        name: &str,
+        node: Node,
+        own_anchor: bool,
+    ) -> Result<Self, Diagnostic> {
         let whole = node.clone();
         let place = |problem: Problem| problem.at(&whole);
         let mut node = node;
@@ -163,7 +178,8 @@ impl Case {
             accelerator = section(resolver, Kind::Accelerator, "hardware.accelerator", hardware.remove("accelerator"), Accelerator::read)?;
             around = section(resolver, Kind::Node, "hardware.node", hardware.remove("node"), NodeProfile::read)?;
         }
-        let performance = performance(resolver, table.remove("performance"), &whole)?;
+        let mut own_performance = table.remove("performance");
+        let stack = stack(resolver, own_performance.as_mut())?;
         let mut companions = Companions::default();
         if let Some(Node { data: Data::Table(techniques), .. }) = table.get_mut("techniques") {
             companions = self::companions(resolver, techniques)?;
@@ -200,6 +216,32 @@ impl Case {
                 phases = inference.plan(model, accelerators).map_err(place)?;
             }
         }
+        let training = sections.training.as_ref().map(|training| (training.precision, training.framework));
+        let numbers = training.or(sections.inference.as_ref().map(|inference| (inference.precision, inference.framework)));
+        if let (Some(stack), Some((_, framework))) = (&stack, numbers)
+            && stack.framework != framework
+        {
+            let key = if sections.training.is_some() { "training.framework" } else { "inference.framework" };
+            let allowed = format!("\"{}\", as the software stack \"{}\"", stack.framework.word(), stack.name);
+            return Err(place(Problem::new(key, format!("\"{}\"", framework.word()), allowed)));
+        }
+        let defaults = resolver.data("hardware_profiles/class_defaults.toml", &whole.origin)?;
+        let grounds = match (&stack, &accelerator, numbers) {
+            (Some(stack), Some(device), Some((precision, _))) => {
+                Some(Grounds::of(&Performance::read(&defaults)?, calibrations, &stack.name, device, precision))
+            }
+            _ => None,
+        };
+        let grounds = grounds.filter(|grounds| grounds.basis != Basis::ClassDefaults);
+        let calibrated = grounds.as_ref().map(Grounds::node).transpose()?;
+        let performance = performance(defaults, calibrated, own_performance, &whole)?;
+        let several = around.as_ref().is_some_and(|node| accelerators > node.accelerators_per_node);
+        let scatter = grounds.as_ref().map(|grounds| Known {
+            distribution: grounds.scatter(several),
+            class: grounds.class(),
+            from: grounds.citation(),
+        });
+        let basis = grounds.map_or(Basis::ClassDefaults, |grounds| grounds.basis);
         let modelled = !phases.is_empty();
         if !modelled && !anchor.as_ref().is_some_and(|anchor| anchor.own || model.is_none()) {
             let missing = match (&model, &accelerator, &sections.training) {
@@ -249,6 +291,10 @@ impl Case {
             inference: sections.inference,
             phases,
             performance,
+            stack: stack.map(|stack| stack.name),
+            calibrations: calibrations.iter().filter(|one| basis.names(&one.name)).map(|one| one.file.clone()).collect(),
+            basis,
+            scatter,
             anchor,
             site,
             offers,
@@ -260,16 +306,29 @@ impl Case {
     }
 }
 
-/// The parameters of the time and power model: class defaults, and over them what the scenario says, with its sources.
-fn performance(resolver: &mut Resolver<'_>, own: Option<Node>, whole: &Node) -> Result<Performance, Diagnostic> {
-    let defaults = resolver.data("hardware_profiles/class_defaults.toml", &whole.origin)?;
-    let Some(own) = own else { return Performance::read(&defaults) };
-    let mut node = overlay::overlay(defaults, own);
-    if let (Data::Table(table), Some(sources)) = (&mut node.data, whole.find("sources"))
+/// The software stack that `performance.stack` names, taken out of the section.
+fn stack(resolver: &mut Resolver<'_>, performance: Option<&mut Node>) -> Result<Option<Stack>, Diagnostic> {
+    let Some(Node { data: Data::Table(table), .. }) = performance else { return Ok(None) };
+    let Some(name) = table.remove("stack") else { return Ok(None) };
+    let origin = name.origin.clone();
+    let name = name.read::<String>().map_err(|error| error.under("performance.stack"))?;
+    let node = resolver.named(Kind::Stack, &name, &origin);
+    let node = node.map_err(|error| if error.origin == origin { error.under("performance.stack") } else { error })?;
+    Stack::read(&node).map(Some)
+}
+
+/// The parameters of the time and power model: class defaults, over them a calibration, and over that what the scenario says, with
+/// its sources.
+fn performance(defaults: Node, calibrated: Option<Node>, own: Option<Node>, whole: &Node) -> Result<Performance, Diagnostic> {
+    let mut node = calibrated.into_iter().chain(own).fold(defaults, overlay::overlay);
+    if let Data::Table(table) = &mut node.data
         && let Some(known) = table.remove("sources")
     {
-        let mut all = overlay::overlay(known, sources.clone());
-        // What the scenario says takes the place of defaults and of their sources.
+        let mut all = match whole.find("sources") {
+            Some(sources) => overlay::overlay(known, sources.clone()),
+            None => known,
+        };
+        // What the scenario or a calibration says takes the place of defaults and of their sources.
         let used: Vec<String> = table.iter().flat_map(|(_, section)| cited(section)).collect();
         if let Data::Table(all) = &mut all.data {
             let unused: Vec<String> = all.iter().map(|(key, _)| key.to_string()).filter(|key| !used.contains(key)).collect();

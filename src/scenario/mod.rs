@@ -7,6 +7,7 @@ mod sections;
 pub use case::{Anchor, Case, Known, Offer, Own, SiteValues};
 pub use config::{Published, Quantity, Settings, Sweep, Threshold};
 
+use crate::calibrate::Calibration;
 use crate::document::overlay::{assignment, assignment_at, overlay};
 use config::SECTIONS;
 
@@ -20,6 +21,8 @@ pub struct Scenario {
     root: Node,
     variants: Vec<Named>,
     assumptions: Vec<Named>,
+    /// What software stacks were found to achieve, for the cases that name one.
+    calibrations: Vec<Calibration>,
     /// The sections that an assignment changed beside an anchor.
     pub stale_anchor: Option<String>,
 }
@@ -96,7 +99,20 @@ impl Scenario {
         }
         changed.dedup();
         let stale_anchor = (!changed.is_empty()).then(|| changed.join(", "));
-        Ok(Self { settings, root, variants, assumptions, stale_anchor })
+        Ok(Self { settings, root, variants, assumptions, calibrations: Vec::new(), stale_anchor })
+    }
+
+    /// Whether a case names a software stack, so that calibrations may speak of it.
+    #[must_use]
+    pub fn names_a_stack(&self) -> bool {
+        let overlays = self.variants.iter().chain(&self.assumptions).map(|named| &named.overlay);
+        std::iter::once(&self.root).chain(overlays).any(|node| node.find("performance.stack").is_some())
+    }
+
+    /// The same with calibrations, of which the first that fits a case speaks of it.
+    #[must_use]
+    pub fn with_calibrations(self, calibrations: Vec<Calibration>) -> Self {
+        Self { calibrations, ..self }
     }
 
     /// What could be assumed instead: a name, and the overlay that it is.
@@ -153,7 +169,7 @@ impl Scenario {
             normalise(&mut over);
             node = overlay(node, over);
         }
-        Case::resolve(resolver, name, node, own_anchor)
+        Case::resolve(resolver, &self.calibrations, name, node, own_anchor)
     }
 
     /// The overlays of the sweep's points, one empty point without a sweep.

@@ -116,6 +116,17 @@ pub enum Framework {
     Graph,
 }
 
+impl Framework {
+    /// The word in files and outputs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Eager => "eager",
+            Self::Graph => "graph",
+        }
+    }
+}
+
 fn one() -> u64 {
     1
 }

@@ -1,0 +1,107 @@
+//! Scenarios that name the software stack that trains, through the binary.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn scenario(device: &str, performance: &str, training: &str) -> String {
+    format!(
+        "schema = 1\ntitle = \"t\"\nbaseline = \"b\"\ndraws = 2000\n[model]\nuse = \"gpt2-medium\"\n[hardware]\naccelerator = \"{device}\"\naccelerators \
+         = 8\n[site]\npue = 1.1\nsource = \"s\"\n[training]\nprecision = \"bf16\"\noptimizer = \"adam\"\nsteps = 100\nglobal_batch = 64\nmicro_batch = \
+         4\nsequence_length = 1024\n{training}[performance]\n{performance}\n[sources.s]\ncitation = \"c\"\nyear = 2020\n"
+    )
+}
+
+fn run(text: &str, arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("mine.toml"), text).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_lowcarb"))
+        .args(["run", "./mine.toml"])
+        .args(arguments)
+        .current_dir(folder.path())
+        .env("XDG_CONFIG_HOME", folder.path())
+        .output()
+        .unwrap()
+}
+
+/// The results of one case.
+fn case(device: &str, performance: &str, arguments: &[&str]) -> (Value, Value) {
+    let output = run(&scenario(device, performance, ""), &[&["--format", "json"], arguments].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let whole: Value = serde_json::from_slice(&output.stdout).unwrap();
+    (whole["variants"][0].clone(), whole)
+}
+
+/// What a bad scenario is answered.
+fn refused(text: &str) -> String {
+    let output = run(text, &[]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn width(case: &Value) -> f64 {
+    let of = |key: &str| case["duration_s"][key].as_f64().unwrap();
+    (of("high") / of("low")).ln()
+}
+
+const MEGATRON: &str = "stack = \"megatron\"";
+
+#[test]
+fn a_calibration_of_the_device_speaks_before_one_of_siblings_and_that_before_class_defaults() {
+    let (known, whole) = case("A100-SXM4-80GB", MEGATRON, &[]);
+    assert_eq!((&known["basis"], &known["duration_s"]["class"]), (&"calibration megatron-nvidia".into(), &"calibrated".into()));
+    // No watts were measured, so power stays that of the class.
+    assert_eq!(known["energy_kwh"]["class"], "modelled");
+    let inputs = whole["inputs"].as_array().unwrap();
+    let of = |name: &str| inputs.iter().find(|input| input["name"] == name).unwrap_or_else(|| panic!("{name}"));
+    for name in ["device: efficiency of products", "scatter of measured runs around the calibration"] {
+        assert_eq!(of(name)["class"], "calibrated");
+        let source = of(name)["source"].as_str().unwrap();
+        assert!(source.contains("calibration megatron-nvidia") && source.contains("measurements/runs/megatron.csv (25 rows)"), "{source}");
+    }
+    assert_eq!(of("device: energy of a FLOP")["class"], "modelled");
+
+    let (siblings, _) = case("H100-SXM5-80GB", MEGATRON, &[]);
+    assert!(siblings["basis"].as_str().unwrap().starts_with("siblings of calibration megatron-nvidia"), "{}", siblings["basis"]);
+    assert_eq!(siblings["duration_s"]["class"], "modelled");
+    assert!(width(&siblings) > 1.2 * width(&known), "{} {}", width(&siblings), width(&known));
+
+    let (none, _) = case("MI250X", MEGATRON, &[]);
+    assert_eq!((&none["basis"], &none["duration_s"]["class"]), (&"class defaults".into(), &"modelled".into()));
+    let (without, _) = case("A100-SXM4-80GB", MEGATRON, &["--without-shipped"]);
+    let (unnamed, _) = case("A100-SXM4-80GB", "", &[]);
+    assert_eq!(without["duration_s"], unnamed["duration_s"]);
+}
+
+#[test]
+fn every_form_of_output_says_the_basis() {
+    let text = scenario("A100-SXM4-80GB", MEGATRON, "");
+    for format in ["table", "markdown"] {
+        let output = String::from_utf8(run(&text, &["--format", format]).stdout).unwrap();
+        let words = output.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("what the software stack achieves is from calibration megatron-nvidia"), "{output}");
+        assert!(output.contains("calibrations/megatron-nvidia.toml") && !output.contains("pytorch-eager"), "{output}");
+    }
+}
+
+#[test]
+fn what_a_scenario_states_wins_over_the_calibration() {
+    let stated = format!("{MEGATRON}\nmatmul.efficiency = {{ value = 0.5, source = \"s\" }}");
+    let (case, whole) = case("A100-SXM4-80GB", &stated, &[]);
+    let input = whole["inputs"].as_array().unwrap().iter().find(|input| input["name"] == "device: efficiency of products").unwrap();
+    assert_eq!((&input["distribution"]["value"], &input["class"]), (&0.5.into(), &"published".into()));
+    assert_eq!(case["duration_s"]["class"], "modelled", "not all of it was fitted any more");
+}
+
+#[test]
+fn a_stack_is_a_known_name_and_its_framework_is_the_scenario_s() {
+    let error = refused(&scenario("A100-SXM4-80GB", "stack = \"megatrn\"", ""));
+    assert!(
+        error.contains("mine.toml:21: performance.stack: found unknown software stack \"megatrn\"") && error.contains("megatron"),
+        "{error}"
+    );
+    assert_eq!(error.lines().count(), 1, "{error}");
+    let error = refused(&scenario("A100-SXM4-80GB", MEGATRON, "framework = \"graph\"\n"));
+    assert!(error.contains("training.framework: found \"graph\", allowed: \"eager\", as the software stack \"megatron\""), "{error}");
+}
