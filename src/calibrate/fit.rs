@@ -76,6 +76,7 @@ pub fn bounds(parameter: Parameter) -> (f64, f64) {
         | Parameter::Link
         | Parameter::Network
         | Parameter::Between
+        | Parameter::Rings
         | Parameter::Scatter
         | Parameter::Overlap
         | Parameter::VoltageFloor

@@ -16,6 +16,6 @@ pub use calibration::{Calibration, FittedDevice, FittedTable, Units, Value, summ
 pub use hold_out::{Errors, Figure, Point, Widening};
 pub use make::{HeldOut, Made, Table, calibrate};
 pub use predict::{Prediction, class_default, predict};
-pub use prepare::{Prepared, Workshop, speeds};
+pub use prepare::{Prepared, Schedule, Workshop, speeds};
 pub use run::{COLUMNS, OPTIONAL, Run, RunPhase, RunTable};
 pub use stack::Stack;

@@ -4,7 +4,7 @@ use super::basis::{Basis, Grounds};
 use super::calibration::{Calibration, FittedDevice, Units, Value};
 use super::fit;
 use super::hold_out::Figure;
-use super::prepare::{Prepared, Workshop};
+use super::prepare::{Prepared, Schedule, Workshop};
 use super::run::Run;
 use crate::document::Diagnostic;
 use crate::hardware::{Accelerator, Parameter, Performance, Precision};
@@ -34,8 +34,8 @@ pub struct Prediction {
     pub basis: Basis,
     /// Where the time goes.
     pub step: StepTime,
-    /// Sequences that an accelerator runs at once.
-    pub micro_batch: u64,
+    /// How it is cut up.
+    pub schedule: Schedule,
 }
 
 impl Prediction {
@@ -103,8 +103,8 @@ pub fn class_default(class: &Performance, device: &Accelerator, precision: Preci
     }
 }
 
-/// The work of a run; where it does not say its micro-batch, with the one that takes least time and fits the memory, or the
-/// smallest if none fits.
+/// The work of a run; where it does not say how it is cut up, in the way that takes least time and fits the memory, or the first if
+/// none fits.
 ///
 /// # Errors
 /// A name is not known, or sizes and degrees do not fit each other.
@@ -115,8 +115,8 @@ pub fn choose(
     calibration: &Calibration,
     device: Option<usize>,
 ) -> Result<Prepared, Diagnostic> {
-    let candidates = Workshop::micro_batches(run);
-    if let [only] = candidates[..] {
+    let schedules = workshop.schedules(run)?;
+    if let [only] = schedules[..] {
         return workshop.prepare(run, only);
     }
     let capacity = workshop.device(run)?.0.memory.capacity.centre();
@@ -124,10 +124,16 @@ pub fn choose(
     let (context, fragmentation) = (overhead.context.centre(), overhead.fragmentation.centre().value());
     let values = calibration.values();
     let mut best: Option<(f64, Prepared)> = None;
-    for micro_batch in candidates {
-        let prepared = workshop.prepare(run, micro_batch)?;
-        if best.is_some() && prepared.memory.with_overhead(context, fragmentation) > capacity {
+    // Larger micro-batches need more memory than one that does not fit.
+    let mut too_large = u64::MAX;
+    for schedule in schedules {
+        if schedule.micro_batch > too_large {
             break;
+        }
+        let prepared = workshop.prepare(run, schedule)?;
+        if best.is_some() && prepared.memory.with_overhead(context, fragmentation) > capacity {
+            too_large = schedule.micro_batch;
+            continue;
         }
         let seconds = fit::step(&prepared, &values, device).seconds;
         if best.as_ref().is_none_or(|(least, _)| seconds < *least) {
@@ -162,5 +168,5 @@ pub fn predict(
     let watts = step
         .watts()
         .map(|watts| around(watts, calibration.spread(Figure::Watts, known, several, |values| again(values).watts().unwrap_or(f64::NAN))));
-    Ok(Prediction { seconds, watts, energy: step.energy, basis, step: step.time, micro_batch: prepared.micro_batch })
+    Ok(Prediction { seconds, watts, energy: step.energy, basis, step: step.time, schedule: prepared.schedule })
 }

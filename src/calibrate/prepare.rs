@@ -28,8 +28,17 @@ pub struct Prepared {
     pub units: Units,
     /// Memory that a step needs on the fullest accelerator, without what a framework takes beside.
     pub memory: Memory,
+    /// Sequences that an accelerator runs at once, and parts of a stage.
+    pub schedule: Schedule,
+}
+
+/// How a step is cut up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
     /// Sequences that an accelerator runs at once.
     pub micro_batch: u64,
+    /// Parts of a stage that stand apart in the model.
+    pub interleaving: u64,
 }
 
 /// Stack, device and node as a row names them.
@@ -128,14 +137,14 @@ impl<'a> Workshop<'a> {
     ///
     /// # Errors
     /// A name is not known, or sizes and degrees do not fit each other.
-    pub fn prepare(&mut self, run: &Run, micro_batch: u64) -> Result<Prepared, Diagnostic> {
+    pub fn prepare(&mut self, run: &Run, schedule: Schedule) -> Result<Prepared, Diagnostic> {
         let place = |problem: Problem| Diagnostic::new(&run.origin, column(&problem.key), problem.found, problem.allowed);
         let model = self.model(run)?;
         let gradient_precision = self.stack(run)?.training.gradients(run.precision);
         let peaks = self.peaks(run)?;
-        let training = training(run, micro_batch, gradient_precision);
+        let training = training(run, schedule, gradient_precision);
         let (mut work, memory) = match run.phase {
-            RunPhase::Forward => forward(run, &model, micro_batch).map_err(place)?,
+            RunPhase::Forward => forward(run, &model, schedule.micro_batch).map_err(place)?,
             RunPhase::ForwardBackward | RunPhase::TrainStep => {
                 let phases = training.plan(&model, run.accelerators).map_err(place)?;
                 let Some(phase) = phases.into_iter().next() else { return Err(place(Problem::new("seq_len", "nothing", "a length"))) };
@@ -148,16 +157,31 @@ impl<'a> Workshop<'a> {
         };
         let stack = self.stack(run)?;
         let eager = stack.framework == Framework::Eager;
-        hide_exchanges(&mut work, &stack.training, run);
+        hide_exchanges(&mut work, &stack.training, run, schedule);
         let envelope = self.envelope(run)?;
-        Ok(Prepared { work, peaks, envelope, eager, units: Units::of(run.precision), memory, micro_batch })
+        Ok(Prepared { work, peaks, envelope, eager, units: Units::of(run.precision), memory, schedule })
     }
 
-    /// Micro-batches that a row allows: its own, or every divisor of the sequences of a data-parallel group.
-    #[must_use]
-    pub fn micro_batches(run: &Run) -> Vec<u64> {
+    /// How a row allows its step to be cut up: as it says, or every divisor of the sequences of a data-parallel group, and of the
+    /// layers of a stage where the stack can and micro-batches are a multiple of the stages (Narayanan et al. 2021, section 2.2.2).
+    ///
+    /// # Errors
+    /// There is no such stack.
+    pub fn schedules(&mut self, run: &Run) -> Result<Vec<Schedule>, Diagnostic> {
         let each = (run.global_batch / run.data).max(1);
-        run.micro_batch.map_or_else(|| (1..=each.min(128)).filter(|size| each.is_multiple_of(*size)).collect(), |size| vec![size])
+        let divisors = |of: u64| (1..=of.min(128)).filter(move |size| of.is_multiple_of(*size));
+        let micro_batches = run.micro_batch.map_or_else(|| divisors(each).collect(), |size| vec![size]);
+        let layers = run.layers / run.pipeline;
+        let divides = self.stack(run)?.training.interleaves && run.pipeline > 1 && run.layers.is_multiple_of(run.pipeline);
+        let parts = |micro_batch: u64| match run.interleaving {
+            Some(parts) => vec![parts],
+            None if divides && (each / micro_batch).is_multiple_of(run.pipeline) => divisors(layers).collect(),
+            None => vec![1],
+        };
+        let schedules = micro_batches
+            .into_iter()
+            .flat_map(|micro_batch| parts(micro_batch).into_iter().map(move |interleaving| Schedule { micro_batch, interleaving }));
+        Ok(schedules.collect())
     }
 
     /// What the accelerator of a row may draw, below the limit that the row or the profile states. Rates of tensor units are those
@@ -195,7 +219,7 @@ impl<'a> Workshop<'a> {
 }
 
 /// Says of exchanges whether work hides them, where the stack does other than most.
-fn hide_exchanges(work: &mut StepWork, training: &StackTraining, run: &Run) {
+fn hide_exchanges(work: &mut StepWork, training: &StackTraining, run: &Run, schedule: Schedule) {
     if training.gradients_afterwards {
         work.between.iter_mut().for_each(|one| one.hidden = false);
     }
@@ -203,7 +227,7 @@ fn hide_exchanges(work: &mut StepWork, training: &StackTraining, run: &Run) {
         let within = work.stages.iter_mut().flat_map(|stage| &mut stage.passes).flat_map(|pass| &mut pass.exchanges);
         for one in within.chain(&mut work.between) {
             let tensor = run.sequence_parallel && one.name.starts_with("tensor parallelism");
-            one.hidden |= tensor || run.interleaving > 1 && one.name == "pipeline";
+            one.hidden |= tensor || schedule.interleaving > 1 && one.name == "pipeline";
         }
     }
 }
@@ -241,7 +265,7 @@ pub fn speeds(device: &Accelerator, precision: Precision) -> Speeds {
     }
 }
 
-fn training(run: &Run, micro_batch: u64, gradient_precision: Option<Precision>) -> Training {
+fn training(run: &Run, schedule: Schedule, gradient_precision: Option<Precision>) -> Training {
     Training {
         precision: run.precision,
         optimizer: Optimizer::default(),
@@ -249,7 +273,7 @@ fn training(run: &Run, micro_batch: u64, gradient_precision: Option<Precision>) 
         master_weights: None,
         steps: 1,
         global_batch: Some(run.global_batch),
-        micro_batch: Some(micro_batch),
+        micro_batch: Some(schedule.micro_batch),
         sequence_length: Some(run.sequence_length),
         phases: Vec::new(),
         checkpointing: run.checkpointing,
@@ -258,7 +282,7 @@ fn training(run: &Run, micro_batch: u64, gradient_precision: Option<Precision>) 
         tensor_parallel: run.tensor,
         sequence_parallel: run.sequence_parallel,
         pipeline_parallel: run.pipeline,
-        interleaving: run.interleaving,
+        interleaving: schedule.interleaving,
         context_parallel: 1,
         expert_parallel: 1,
         zero: run.zero,
@@ -311,12 +335,12 @@ mod tests {
                 &[],
             );
             let run = table.unwrap().rows.remove(0).1.unwrap();
-            let run = Run { sequence_parallel, interleaving, ..run };
+            let run = Run { sequence_parallel, ..run };
             let mut pass = Pass::new([], 1.0);
             pass.exchanges.push(one("tensor parallelism: gather", When::Forward));
             let between = vec![one("pipeline", When::Between), Collective { hidden: true, ..one("gradients", When::Between) }];
             let mut work = StepWork { between, ..StepWork::new(vec![pass], 1.0) };
-            hide_exchanges(&mut work, &training, &run);
+            hide_exchanges(&mut work, &training, &run, Schedule { micro_batch: 2, interleaving });
             work.collectives().iter().map(|one| one.hidden).collect::<Vec<_>>()
         };
         assert_eq!(hidden(false, true, 1), [true, false, true]);

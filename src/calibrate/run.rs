@@ -95,8 +95,8 @@ pub struct Run {
     pub global_batch: u64,
     /// Sequences that an accelerator runs at once, where the table says.
     pub micro_batch: Option<u64>,
-    /// Parts of a stage; 1 where the table does not say.
-    pub interleaving: u64,
+    /// Parts of a stage, where the table says.
+    pub interleaving: Option<u64>,
     /// Number format.
     pub precision: Precision,
     /// What runs again.
@@ -253,6 +253,7 @@ impl Cells<'_> {
         ];
         let recompute = [
             ("none", (Checkpointing::None, false)),
+            ("none+SP", (Checkpointing::None, true)),
             ("selective", (Checkpointing::Selective, false)),
             ("selective+SP", (Checkpointing::Selective, true)),
             ("full", (Checkpointing::Full, false)),
@@ -284,7 +285,7 @@ impl Cells<'_> {
             zero: self.one_of("sharding", &[("none", 0), ("zero1", 1), ("zero2", 2), ("zero3", 3)])?,
             global_batch: self.count("global_batch")?,
             micro_batch: self.optional("micro_batch", |cells| cells.count("micro_batch"))?,
-            interleaving: self.optional("interleaving", |cells| cells.count("interleaving"))?.unwrap_or(1),
+            interleaving: self.optional("interleaving", |cells| cells.count("interleaving"))?,
             precision: self.one_of("precision", &precisions)?,
             checkpointing,
             sequence_parallel,

@@ -67,6 +67,9 @@ pub struct StackTraining {
     /// The same where the step is in bfloat16; as others where not said.
     #[serde(default)]
     pub bf16_gradient_precision: Option<Precision>,
+    /// Whether stages of a pipeline may hold several parts, so that a row that does not say how many has those that take least time.
+    #[serde(default)]
+    pub interleaves: bool,
     /// Whether, in rows with fused attention, exchanges of tensor parallelism hide behind products where positions are divided
     /// too, and those of a pipeline where its stages hold several parts: newer versions of Megatron-LM.
     #[serde(default)]

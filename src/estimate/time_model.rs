@@ -209,6 +209,7 @@ fn label(parameter: Parameter, precision: Precision) -> (&'static str, &'static 
         Parameter::Link => ("link: efficiency", ""),
         Parameter::Network => ("network: efficiency", ""),
         Parameter::Between => ("network: share that exchanges between passes reach", ""),
+        Parameter::Rings => ("network: exponent of rings through a node", ""),
         Parameter::Scatter => ("nodes: scatter of their times", ""),
         Parameter::HalfMessage => ("link: half-bandwidth message", "B"),
         Parameter::Latency => ("link: latency of an exchange", "s"),

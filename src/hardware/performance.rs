@@ -42,6 +42,8 @@ pub enum Parameter {
     Network,
     /// Share of that which exchanges between passes reach: gradients, weights, activations of a pipeline.
     Between,
+    /// How the number of rings through a node grows with its accelerators in them, as an exponent: 0 for one ring, 1 for one each.
+    Rings,
     /// Standard deviation of the time of nodes that do the same, as a share of it.
     Scatter,
     /// Message that reaches half of the bandwidth.
@@ -64,7 +66,7 @@ pub enum Parameter {
 
 impl Parameter {
     /// Every parameter.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Matmul,
         Self::Mixing,
         Self::Unaligned,
@@ -79,6 +81,7 @@ impl Parameter {
         Self::Link,
         Self::Network,
         Self::Between,
+        Self::Rings,
         Self::Scatter,
         Self::HalfMessage,
         Self::Latency,
@@ -108,6 +111,7 @@ impl Parameter {
             Self::Link => "collective.efficiency",
             Self::Network => "collective.network_efficiency",
             Self::Between => "collective.between_passes",
+            Self::Rings => "collective.rings",
             Self::Scatter => "nodes.scatter",
             Self::HalfMessage => "collective.half_message",
             Self::Latency => "collective.latency",
@@ -230,7 +234,7 @@ pub struct Nodes {
 }
 
 /// Collectives: bandwidth = link x efficiency x S / (S + half_message), S the bytes; through nodes, network x network_efficiency in
-/// place of link x efficiency, over a node's accelerators where not all of them are in the ring.
+/// place of link x efficiency, x (accelerators of a node in the ring) ^ rings / accelerators of a node where not all are in it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Collective {
@@ -240,6 +244,8 @@ pub struct Collective {
     pub network_efficiency: Estimate<Ratio>,
     /// Share of that which exchanges between passes reach.
     pub between_passes: Estimate<Ratio>,
+    /// Exponent of the number of a node's accelerators in a ring.
+    pub rings: Estimate<Ratio>,
     /// Message that reaches half of it.
     pub half_message: Estimate<Bytes>,
     /// Time of an exchange beyond its message.
@@ -362,6 +368,7 @@ impl Performance {
             Parameter::Link => collective.efficiency.clone(),
             Parameter::Network => collective.network_efficiency.clone(),
             Parameter::Between => collective.between_passes.clone(),
+            Parameter::Rings => collective.rings.clone(),
             Parameter::Scatter => self.nodes.scatter.clone(),
             Parameter::HalfMessage => collective.half_message.in_base_units(),
             Parameter::Latency => collective.latency.in_base_units(),

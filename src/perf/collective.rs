@@ -87,15 +87,15 @@ impl Collective {
     }
 
     /// Bandwidth of its ring at large messages: that of the links inside a node, or the whole network of a node where all of its
-    /// accelerators are in the ring. A ring of some of them enters a node at one and leaves it at another, so that it has the
-    /// share of one, however many of them it passes between.
+    /// accelerators are in the ring. Of some of them, a single ring enters a node at one and leaves it at another, so that it has the
+    /// share of one; as many rings as there are of them have the share of each.
     fn bandwidth(&self, rates: &Rates) -> f64 {
         if self.reach <= rates.node {
             return rates.inner_link;
         }
         let apart = if self.kind == CollectiveKind::SendReceive { rates.node } else { self.reach / self.devices };
         let members = (rates.node / apart).clamp(1.0, self.devices);
-        let share = if members < rates.node { 1.0 / rates.node } else { 1.0 };
+        let share = if members < rates.node { members.powf(rates.rings) / rates.node } else { 1.0 };
         let reached = if self.when == When::Between { rates.between } else { 1.0 };
         rates.inner_link.min(rates.network * reached * share)
     }

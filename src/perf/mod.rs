@@ -242,10 +242,11 @@ mod tests {
         assert!((sum(4.0, 4.0).exposed(&large).value() - 0.5 * 2.0 * 3.0 / 4.0 * 0.005).abs() < 1e-12);
         let gather = Collective { kind: CollectiveKind::AllGather, ..sum(8.0, 8.0) };
         assert_eq!(2.0 * gather.time(&large).value(), sum(8.0, 8.0).time(&large).value());
-        // Where others of a node's four accelerators have rings of their own, a ring has a quarter of its network; where all
-        // four are in it, the whole.
-        for reach in [16.0, 32.0] {
-            assert!((sum(8.0, reach).time(&large).value() - 2.0 * 7.0 / 8.0 * 0.08).abs() < 1e-12);
+        // Where others of a node's four accelerators have rings of their own, a ring has a quarter of its network for each of its
+        // own; a single ring has one quarter, and where all four are in it, the whole.
+        let one = Rates { rings: 0.0, ..large };
+        for (reach, rates, time) in [(16.0, &one, 0.08), (32.0, &one, 0.08), (16.0, &large, 0.04), (32.0, &large, 0.08)] {
+            assert!((sum(8.0, reach).time(rates).value() - 2.0 * 7.0 / 8.0 * time).abs() < 1e-12);
         }
         assert!((sum(8.0, 8.0).time(&Rates { node: 4.0, ..large }).value() - 2.0 * 7.0 / 8.0 * 0.02).abs() < 1e-12);
     }

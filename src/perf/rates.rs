@@ -72,6 +72,8 @@ pub struct Rates {
     pub network: f64,
     /// Share of it that exchanges between passes reach.
     pub between: f64,
+    /// Exponent by which the number of rings through a node grows with its accelerators in them.
+    pub rings: f64,
     /// How accelerators scatter, as a share of the time of their work: across nodes all wait for the slowest.
     pub scatter: f64,
     /// Message that reaches half of it, bytes.
@@ -110,6 +112,7 @@ impl Rates {
             inner_link: stated(peaks.link, peaks.network) * of(Parameter::Link),
             network: stated(peaks.network, peaks.link) * of(Parameter::Network),
             between: of(Parameter::Between),
+            rings: of(Parameter::Rings),
             scatter: of(Parameter::Scatter),
             half_message: exchange(Parameter::HalfMessage),
             latency: exchange(Parameter::Latency),
@@ -136,6 +139,7 @@ impl Rates {
             inner_link: f64::INFINITY,
             network: f64::INFINITY,
             between: 1.0,
+            rings: 1.0,
             scatter: 0.0,
             half_message: 0.0,
             latency: 0.0,

@@ -11,7 +11,7 @@ use crate::units::Joules;
 pub type Predicted = Result<Prediction, Diagnostic>;
 
 /// The columns that are added.
-const ADDED: [&str; 20] = [
+const ADDED: [&str; 21] = [
     "predicted_s",
     "predicted_low_s",
     "predicted_high_s",
@@ -21,6 +21,7 @@ const ADDED: [&str; 20] = [
     "basis",
     "bound_by",
     "predicted_micro_batch",
+    "predicted_interleaving",
     "compute_s",
     "memory_s",
     "launch_s",
@@ -53,7 +54,8 @@ fn added(predicted: &Predicted) -> Vec<Value> {
                 json!(watts.map(|watts| watts.high)),
                 json!(prediction.basis.to_string()),
                 json!(prediction.bound_by()),
-                json!(prediction.micro_batch),
+                json!(prediction.schedule.micro_batch),
+                json!(prediction.schedule.interleaving),
                 json!(step.compute.value()),
                 json!(step.memory.value()),
                 json!(step.launch.value()),
