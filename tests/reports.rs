@@ -7,12 +7,13 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const SCENARIOS: [&str; 8] = [
+const SCENARIOS: [&str; 9] = [
     "bert_base_lrt",
     "bert_base_today",
     "long_range_arena",
     "lrt_on_device",
     "lrt_or_linformer",
+    "mlperf_node_power",
     "patterson_2021",
     "strubell_2019",
     "techniques_bert_base",

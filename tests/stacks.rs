@@ -62,7 +62,7 @@ fn a_calibration_of_the_device_speaks_before_one_of_siblings_and_that_before_cla
     }
     assert_eq!(of("device: energy of a FLOP")["class"], "modelled");
 
-    let (siblings, _) = case("H100-SXM5-80GB", MEGATRON, &[]);
+    let (siblings, _) = case("H200-SXM-141GB", MEGATRON, &[]);
     assert!(siblings["basis"].as_str().unwrap().starts_with("siblings of calibration megatron-nvidia"), "{}", siblings["basis"]);
     assert_eq!(siblings["duration_s"]["class"], "modelled");
     assert!(width(&siblings) > 1.2 * width(&known), "{} {}", width(&siblings), width(&known));

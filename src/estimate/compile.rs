@@ -220,6 +220,8 @@ impl Compiled {
         let market = facility.zip(self.market).map(|(e, (g, _))| impact::operational(e, GramsCo2ePerKwh::new(g.of(row))));
         let embodied = self.embodied(row, time);
         out.set_option(Metric::Energy, facility.map(Joules::value));
+        let whole = it.filter(|_| self.lacks(Metric::Energy).is_empty());
+        out.set_option(Metric::NodePower, whole.map(|energy| energy.value() / duration / self.nodes));
         out.set_option(Metric::Operational, operational.map(GramsCo2e::value));
         out.set_option(Metric::Market, market.map(GramsCo2e::value));
         out.set_option(Metric::Embodied, embodied.map(GramsCo2e::value));
@@ -280,7 +282,7 @@ impl Compiled {
         let embodied = time.max(of(&self.accelerator_footprint)).max(of(&self.node_footprint)).max(service);
         match metric {
             Metric::Duration | Metric::AcceleratorHours => time,
-            Metric::Energy => energy,
+            Metric::Energy | Metric::NodePower => energy,
             Metric::Operational => energy.max(of(&self.intensity)),
             Metric::Market => energy.max(of(&self.market)),
             Metric::Embodied => embodied,

@@ -37,11 +37,13 @@ pub enum Metric {
     CostLow,
     /// Dearest offer, USD.
     CostHigh,
+    /// Mean IT power of a node, W; of a part of one, what it would be of the whole.
+    NodePower,
 }
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Duration,
         Self::AcceleratorHours,
         Self::Energy,
@@ -53,6 +55,7 @@ impl Metric {
         Self::Cost,
         Self::CostLow,
         Self::CostHigh,
+        Self::NodePower,
     ];
 }
 
@@ -366,6 +369,7 @@ impl Results {
                 Quantity::CostLow => in_unit(Metric::CostLow),
                 Quantity::CostHigh => in_unit(Metric::CostHigh),
                 Quantity::Duration => in_unit(Metric::Duration),
+                Quantity::NodePower => in_unit(Metric::NodePower),
                 Quantity::SpeedUp => {
                     let step = |case: &CaseResult| case.phases.first().map(|phase| phase.step.total());
                     let baseline = of(&settings.baseline).and_then(step).filter(|_| published.unit == "x");
@@ -385,7 +389,7 @@ impl Metric {
     /// The size of a unit in this metric's base unit.
     #[must_use]
     pub fn unit_size(self, unit: &str) -> Option<f64> {
-        use crate::units::{Dollars, GramsCo2e, Joules, Litres};
+        use crate::units::{Dollars, GramsCo2e, Joules, Litres, Watts};
         match self {
             Self::Duration => Seconds::unit(unit),
             Self::AcceleratorHours => (unit == "h").then_some(1.0),
@@ -393,6 +397,7 @@ impl Metric {
             Self::Operational | Self::Market | Self::Embodied | Self::Total => GramsCo2e::unit(unit),
             Self::Water => Litres::unit(unit),
             Self::Cost | Self::CostLow | Self::CostHigh => Dollars::unit(unit),
+            Self::NodePower => Watts::unit(unit),
         }
     }
 }

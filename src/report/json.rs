@@ -14,6 +14,7 @@ const KEYS: &[(Metric, &str, &str)] = &[
     (Metric::Energy, "energy_kwh", "kWh"),
     (Metric::Water, "water_l", "L"),
     (Metric::Cost, "cost_usd", "USD"),
+    (Metric::NodePower, "node_power_w", "W"),
 ];
 
 /// The keys under `co2e_kg`.

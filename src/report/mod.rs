@@ -141,6 +141,7 @@ fn word(metric: Metric) -> &'static str {
         Metric::Total => "total CO2e",
         Metric::Water => "water",
         Metric::Cost | Metric::CostLow | Metric::CostHigh => "cost",
+        Metric::NodePower => "power of a node",
     }
 }
 

@@ -75,6 +75,8 @@ pub enum Quantity {
     CostHigh,
     /// Wall-clock time.
     Duration,
+    /// Mean IT power of a node.
+    NodePower,
     /// Steps a second over those of the baseline at the same value of a sweep, unit x.
     SpeedUp,
     /// Memory that a device needs.
@@ -92,6 +94,7 @@ impl Quantity {
             Self::CostLow => "cost, cheapest offer",
             Self::CostHigh => "cost, dearest offer",
             Self::Duration => "time",
+            Self::NodePower => "power of a node",
             Self::SpeedUp => "speed-up",
             Self::Memory => "memory",
         }

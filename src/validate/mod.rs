@@ -9,6 +9,7 @@ mod attention;
 mod circular;
 mod linformer;
 mod modules;
+mod node_power;
 mod peers;
 mod published;
 mod runs;
@@ -18,10 +19,11 @@ pub use attention::attention;
 pub use circular::circular;
 pub use linformer::linformer;
 pub use modules::{Explanation, Recording};
+pub use node_power::{NodePower, node_power};
 pub use peers::{Peer, peers};
 pub use runs::{Runs, runs};
 
-use crate::calibrate::Calibration;
+use crate::calibrate::{Calibration, Figure, Point};
 use crate::document::{Diagnostic, Library, Origin, Resolver};
 
 /// A figure of the model beside a recorded one.
@@ -90,12 +92,32 @@ pub struct Everything {
     pub ledgers: Vec<Validation>,
     /// Time and power, against measured runs.
     pub runs: Runs,
+    /// Power of whole nodes, of runs of known time.
+    pub node_power: NodePower,
     /// Published figures that hold the answer.
     pub circular: Vec<Validation>,
     /// The calibrations with the errors that are recorded with them.
     pub recorded: Vec<Calibration>,
     /// What others state of their errors.
     pub peers: Vec<Peer>,
+}
+
+impl Everything {
+    /// Every measured figure of time and power.
+    pub fn points(&self) -> impl Iterator<Item = &Point> {
+        self.runs.made.points.iter().chain(&self.node_power.points)
+    }
+
+    /// Those that a fit had not seen because a part of the rows like them, or their benchmark, was held out.
+    pub fn held_out(&self) -> impl Iterator<Item = &Point> {
+        self.points().filter(|point| point.is_of_fifths() || point.figure == Figure::NodeWatts && point.held_out.is_some())
+    }
+
+    /// The tables of measured figures, each with where it is from.
+    pub fn tables(&self) -> Vec<(&str, &str)> {
+        let runs = self.runs.sources.iter().map(|(table, source)| (table.as_str(), source.as_str()));
+        runs.chain(std::iter::once(("power/mlperf", self.node_power.source.as_str()))).collect()
+    }
 }
 
 /// The checks of one quantity, summed up.
