@@ -15,8 +15,8 @@ use super::prepare::Prepared;
 
 /// In what devices of a stack may differ.
 pub const OWN: [Parameter; 2] = [Parameter::Matmul, Parameter::Mixing];
-/// Standard deviation of that between siblings, in the logit of the share.
-pub const BETWEEN_SIBLINGS: f64 = 0.3;
+/// Standard deviation of that between siblings, in the logit of the share: about that of the deviations which the fits find.
+pub const BETWEEN_SIBLINGS: f64 = 0.5;
 /// Standard deviation of ln of a parameter of which the class knows nothing.
 const UNKNOWN: f64 = 1.5;
 /// Seconds of a step that no kernel explains, where the class knows nothing.
