@@ -5,11 +5,10 @@ use std::fmt::Write;
 
 use serde::Deserialize;
 
-use super::fit::{self, BETWEEN_SIBLINGS, OWN};
+use super::fit::{self, BETWEEN_SIBLINGS, OWN, Step};
 use super::hold_out::{Errors, Figure, Widening};
 use crate::document::{Diagnostic, Node, Problem};
 use crate::hardware::Parameter;
-use crate::numeric;
 
 /// Standard deviations on either side of a normal distribution's middle that hold nine tenths of it.
 pub(super) const QUANTILE: f64 = 1.645;
@@ -163,9 +162,10 @@ impl Calibration {
         if known_device { like_rows } else { of(false, several_nodes).or(of(false, !several_nodes)).unwrap_or(1.0).max(like_rows) }
     }
 
-    /// By what factor the interval of a figure that `of` computes from values reaches to either side of it.
-    pub fn spread(&self, figure: Figure, known_device: bool, several_nodes: bool, of: impl Fn(&[f64]) -> f64) -> f64 {
-        (QUANTILE * self.widening(figure, known_device, several_nodes) * self.deviation(known_device, of)).exp()
+    /// By what factor the interval of a figure of this deviation reaches to either side of it.
+    #[must_use]
+    pub fn spread(&self, figure: Figure, known_device: bool, several_nodes: bool, deviation: f64) -> f64 {
+        (QUANTILE * self.widening(figure, known_device, several_nodes) * deviation).exp()
     }
 
     /// The values of the fit in their order.
@@ -181,31 +181,35 @@ impl Calibration {
         self.devices.iter().position(|device| device.name == name)
     }
 
-    /// Standard deviation of ln of what `figure` computes for a device from values: what is not known of the parameters, what a
-    /// device that was not measured may differ by, and the scatter of runs.
-    pub fn deviation(&self, known: bool, figure: impl Fn(&[f64]) -> f64) -> f64 {
-        let values = self.values();
-        let shapes = Parameter::ALL.map(|parameter| {
-            let (low, high) = fit::bounds(parameter);
-            numeric::Parameter { start: values[parameter as usize], low, high, prior: None }
-        });
-        let slope = |index: usize| {
-            let side = |step: f64| {
-                let mut moved = values.clone();
-                moved[index] = match shapes.get(index) {
-                    Some(shape) => shape.value(shape.variable(values[index]) + step),
-                    None => values[index] + step,
-                };
-                figure(&moved).ln()
-            };
-            const STEP: f64 = 1e-3;
-            (side(STEP) - side(-STEP)) / (2.0 * STEP)
+    /// Standard deviations of ln of the seconds and the watts that `step` computes for a device from values: what is not known of
+    /// the parameters, what a device that was not measured may differ by, and the scatter of runs. Those of watts are not a number where
+    /// it computes none.
+    pub fn deviations(&self, known: bool, step: impl Fn(&[f64]) -> Step) -> [f64; 2] {
+        const STEP: f64 = 1e-3;
+        let mut values = self.values();
+        let logarithms = |values: &[f64]| {
+            let step = step(values);
+            [step.seconds, step.watts().unwrap_or(f64::NAN)].map(f64::ln)
         };
-        let gradient: Vec<f64> = (0..values.len()).map(slope).collect();
-        let fitted: f64 =
-            gradient.iter().zip(&self.covariance).map(|(g, row)| g * row.iter().zip(&gradient).map(|(c, h)| c * h).sum::<f64>()).sum();
-        let between: f64 = if known { 0.0 } else { OWN.iter().map(|own| (gradient[*own as usize] * BETWEEN_SIBLINGS).powi(2)).sum() };
-        (self.scale.powi(2) + fitted.max(0.0) + between).sqrt()
+        let mut slope = |index: usize| {
+            let value = values[index];
+            let shape = Parameter::ALL.get(index).map(|parameter| fit::shape(*parameter));
+            let mut side = |step: f64| {
+                values[index] = shape.as_ref().map_or(value + step, |shape| shape.value(shape.variable(value) + step));
+                logarithms(&values)
+            };
+            let (above, below) = (side(STEP), side(-STEP));
+            values[index] = value;
+            [0, 1].map(|figure| (above[figure] - below[figure]) / (2.0 * STEP))
+        };
+        let gradients: Vec<[f64; 2]> = (0..self.covariance.len()).map(&mut slope).collect();
+        [0, 1].map(|figure| {
+            let gradient: Vec<f64> = gradients.iter().map(|slopes| slopes[figure]).collect();
+            let fitted: f64 =
+                gradient.iter().zip(&self.covariance).map(|(g, row)| g * row.iter().zip(&gradient).map(|(c, h)| c * h).sum::<f64>()).sum();
+            let between: f64 = if known { 0.0 } else { OWN.iter().map(|own| (gradient[*own as usize] * BETWEEN_SIBLINGS).powi(2)).sum() };
+            (self.scale.powi(2) + fitted.max(0.0) + between).sqrt()
+        })
     }
 
     /// The file.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::calibration::{Calibration, FittedDevice, FittedTable, Units, Value};
-use super::fit::{self, OWN, Row, Step};
+use super::fit::{self, OWN, Row};
 use super::hold_out::{CUTS, Cut, Errors, Figure, LEVEL, Point, Widening};
 use super::predict::{choose, class_default};
 use super::prepare::Workshop;
@@ -224,7 +224,8 @@ impl Group {
             let known_device = known[row.device];
             let step = |values: &[f64]| fit::step(&row.prepared, values, known_device.then_some(row.device));
             let here = step(&values);
-            let mut add = |figure: Figure, computed: Option<f64>, measured: Option<f64>, of: fn(&Step) -> f64| {
+            let [of_seconds, of_watts] = calibration.deviations(known_device, step);
+            let mut add = |figure: Figure, computed: Option<f64>, measured: Option<f64>, deviation: f64| {
                 let (Some(computed), Some(measured)) = (computed, measured) else { return };
                 points.push(Point {
                     calibration: calibration.name.clone(),
@@ -239,11 +240,11 @@ impl Group {
                     low: computed,
                     high: computed,
                     measured,
-                    deviation: calibration.deviation(known_device, |values| of(&step(values))),
+                    deviation,
                 });
             };
-            add(Figure::Seconds, Some(here.seconds), row.seconds, |step| step.seconds);
-            add(Figure::Watts, here.watts(), row.watts, |step| step.watts().unwrap_or(f64::NAN));
+            add(Figure::Seconds, Some(here.seconds), row.seconds, of_seconds);
+            add(Figure::Watts, here.watts(), row.watts, of_watts);
         }
         points
     }

@@ -161,12 +161,13 @@ pub fn predict(
     let prepared = choose(workshop, class, run, &calibration, device)?;
     let values = calibration.values();
     let several = run.is_of_several_nodes();
-    let again = |values: &[f64]| fit::step(&prepared, values, device);
     let step = fit::step(&prepared, &values, device);
-    let around = |value: f64, spread: f64| Ranged { value, low: value / spread, high: value * spread };
-    let seconds = around(step.seconds, calibration.spread(Figure::Seconds, known, several, |values| again(values).seconds));
-    let watts = step
-        .watts()
-        .map(|watts| around(watts, calibration.spread(Figure::Watts, known, several, |values| again(values).watts().unwrap_or(f64::NAN))));
+    let [of_seconds, of_watts] = calibration.deviations(known, |values| fit::step(&prepared, values, device));
+    let around = |figure: Figure, value: f64, deviation: f64| {
+        let spread = calibration.spread(figure, known, several, deviation);
+        Ranged { value, low: value / spread, high: value * spread }
+    };
+    let seconds = around(Figure::Seconds, step.seconds, of_seconds);
+    let watts = step.watts().map(|watts| around(Figure::Watts, watts, of_watts));
     Ok(Prediction { seconds, watts, energy: step.energy, basis, step: step.time, schedule: prepared.schedule })
 }
