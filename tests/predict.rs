@@ -56,7 +56,7 @@ fn a_row_keeps_its_columns_and_gets_seconds_with_an_interval_and_parts_that_sum(
     let watts = number(row, "predicted_w");
     assert!((60.0..=400.0).contains(&watts), "{watts}");
     assert!(number(row, "predicted_low_w") < watts && watts < number(row, "predicted_high_w"));
-    let joules: f64 = ["idle_j", "products_j", "traffic_j"].iter().map(|part| number(row, part)).sum();
+    let joules: f64 = ["idle_j", "products_j", "traffic_j", "links_j"].iter().map(|part| number(row, part)).sum();
     assert!((joules / (watts * seconds) - 1.0).abs() < 1e-9, "{joules}");
 }
 

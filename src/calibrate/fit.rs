@@ -90,7 +90,8 @@ pub fn bounds(parameter: Parameter) -> (f64, f64) {
         | Parameter::HalfMessage
         | Parameter::Latency
         | Parameter::FlopEnergy
-        | Parameter::ByteEnergy => (0.0, f64::INFINITY),
+        | Parameter::ByteEnergy
+        | Parameter::LinkEnergy => (0.0, f64::INFINITY),
     }
 }
 

@@ -216,6 +216,7 @@ fn label(parameter: Parameter, precision: Precision) -> (&'static str, &'static 
         Parameter::Overlap => ("link: overlap with backward", ""),
         Parameter::FlopEnergy => ("device: energy of a FLOP", "pJ"),
         Parameter::ByteEnergy => ("device: energy of a byte", "pJ"),
+        Parameter::LinkEnergy => ("device: energy of a byte sent", "pJ"),
         Parameter::Sharpness => ("device: sharpness of the power limit", ""),
         Parameter::VoltageFloor => ("device: voltage floor", ""),
         Parameter::LimitShare => ("device: share of the limit", ""),

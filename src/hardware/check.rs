@@ -298,6 +298,7 @@ impl Performance {
         check.value("power.vector_pj_per_flop", Some(&self.power.vector_pj_per_flop), None, 0.1, 500.0);
         check.value("power.tensor_pj_per_flop", Some(&self.power.tensor_pj_per_flop), None, 0.01, 50.0);
         check.value("power.memory_pj_per_byte", Some(&self.power.memory_pj_per_byte), None, 1.0, 2000.0);
+        check.value("power.link_pj_per_byte", Some(&self.power.link_pj_per_byte), None, 0.1, 5000.0);
         check.value("power.sharpness", Some(&self.power.sharpness), None, 1.0, 100.0);
         check.value("collective.rings", Some(&self.collective.rings), None, 0.0, 1.0);
         check.value("nodes.scatter", Some(&self.nodes.scatter), None, 0.0, 1.0);

@@ -56,6 +56,8 @@ pub enum Parameter {
     FlopEnergy,
     /// Energy of a byte from or to device memory.
     ByteEnergy,
+    /// Energy of a byte sent to another accelerator.
+    LinkEnergy,
     /// How sharply mean power bends at the limit.
     Sharpness,
     /// The least voltage over that of the full clock.
@@ -66,7 +68,7 @@ pub enum Parameter {
 
 impl Parameter {
     /// Every parameter.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Matmul,
         Self::Mixing,
         Self::Unaligned,
@@ -88,6 +90,7 @@ impl Parameter {
         Self::Overlap,
         Self::FlopEnergy,
         Self::ByteEnergy,
+        Self::LinkEnergy,
         Self::Sharpness,
         Self::VoltageFloor,
         Self::LimitShare,
@@ -118,6 +121,7 @@ impl Parameter {
             Self::Overlap => "collective.overlap",
             Self::FlopEnergy => "power.pj_per_flop",
             Self::ByteEnergy => "power.memory_pj_per_byte",
+            Self::LinkEnergy => "power.link_pj_per_byte",
             Self::Sharpness => "power.sharpness",
             Self::VoltageFloor => "power.voltage_floor",
             Self::LimitShare => "power.share_of_limit",
@@ -127,7 +131,7 @@ impl Parameter {
     /// Whether it is of the power model alone.
     #[must_use]
     pub fn is_of_power(self) -> bool {
-        matches!(self, Self::FlopEnergy | Self::ByteEnergy | Self::Sharpness | Self::VoltageFloor | Self::LimitShare)
+        matches!(self, Self::FlopEnergy | Self::ByteEnergy | Self::LinkEnergy | Self::Sharpness | Self::VoltageFloor | Self::LimitShare)
     }
 
     /// The unit of its value as a plain number.
@@ -136,7 +140,7 @@ impl Parameter {
         match self {
             Self::Saturation | Self::Launch | Self::HostFloor | Self::HostExchange | Self::StepOverhead | Self::Latency => "s",
             Self::HalfMessage => "B",
-            Self::FlopEnergy | Self::ByteEnergy => "pJ",
+            Self::FlopEnergy | Self::ByteEnergy | Self::LinkEnergy => "pJ",
             _ => "",
         }
     }
@@ -264,6 +268,8 @@ pub struct KernelPower {
     pub tensor_pj_per_flop: Estimate<Ratio>,
     /// pJ a byte from or to device memory, of HBM.
     pub memory_pj_per_byte: Estimate<Ratio>,
+    /// pJ a byte sent to another accelerator.
+    pub link_pj_per_byte: Estimate<Ratio>,
     /// How sharply mean power bends at the limit.
     pub sharpness: Estimate<Ratio>,
     /// The least voltage over that of the full clock, where that is [`FLOOR_CLOCK`].
@@ -375,6 +381,7 @@ impl Performance {
             Parameter::Overlap => collective.overlap.clone(),
             Parameter::FlopEnergy => self.power.pj_per_flop(precision).clone(),
             Parameter::ByteEnergy => self.power.memory_pj_per_byte.clone(),
+            Parameter::LinkEnergy => self.power.link_pj_per_byte.clone(),
             Parameter::Sharpness => self.power.sharpness.clone(),
             Parameter::VoltageFloor => self.power.voltage_floor.clone(),
             Parameter::LimitShare => self.power.share_of_limit.clone(),

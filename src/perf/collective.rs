@@ -78,12 +78,21 @@ impl Collective {
             return Seconds::new(0.0);
         }
         let bandwidth = self.bandwidth(rates) * self.message / (self.message + rates.half_message);
+        Seconds::new(self.sent() / bandwidth + rates.latency)
+    }
+
+    /// Bytes that one of the accelerators sends each time.
+    #[must_use]
+    pub fn sent(&self) -> f64 {
+        if self.devices <= 1.0 {
+            return 0.0;
+        }
         let rounds = match self.kind {
             CollectiveKind::AllReduce => 2.0 * (self.devices - 1.0) / self.devices,
             CollectiveKind::ReduceScatter | CollectiveKind::AllGather | CollectiveKind::AllToAll => (self.devices - 1.0) / self.devices,
             CollectiveKind::SendReceive => 1.0,
         };
-        Seconds::new(rounds * self.message / bandwidth + rates.latency)
+        rounds * self.message
     }
 
     /// Bandwidth of its ring at large messages: that of the links inside a node, or the whole network of a node where all of its

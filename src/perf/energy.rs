@@ -1,6 +1,6 @@
 //! What a device draws, and how its power limit slows it.
 //!
-//! Products and memory traffic draw A = e_f F / t and B = e_b bytes / t beside the idle power. What the limit leaves is R = share x
+//! Products draw A = e_f F / t beside the idle power, memory traffic and links B = e_b bytes / t + e_l bytes sent / t. What the limit leaves is R = share x
 //! limit - idle. Below it the clock stays; above it falls to a share f of itself, and the voltage v with it down to a floor, so
 //! that A f v^2 + B f = R, the energy of a FLOP being proportional to the square of the voltage (Rabaey et al. 2003, section 5.5). The
 //! mean power passes smoothly from demand to limit, because a step has hot and cool stretches: idle + (D^-n + R^-n)^(-1/n), D = A + B.
@@ -37,6 +37,8 @@ pub struct PowerRates {
     pub per_flop: f64,
     /// Energy of a byte from or to memory, J.
     pub per_byte: f64,
+    /// Energy of a byte sent to another accelerator, J.
+    pub per_sent: f64,
     /// n: how sharply the mean power bends at the limit.
     pub sharpness: f64,
     /// The least voltage over that of the full clock.
@@ -56,6 +58,7 @@ impl PowerRates {
             share: of(Parameter::LimitShare),
             per_flop: 1e-12 * of(Parameter::FlopEnergy) * scales.flop,
             per_byte: 1e-12 * of(Parameter::ByteEnergy) * scales.byte,
+            per_sent: 1e-12 * of(Parameter::LinkEnergy),
             sharpness: of(Parameter::Sharpness),
             voltage_floor: (of(Parameter::VoltageFloor) * scales.voltage_floor).min(1.0),
         }
@@ -66,9 +69,10 @@ impl PowerRates {
         (self.share * limit.value() - self.idle.value()).max(1e-3 * limit.value())
     }
 
-    /// How many times as long work takes that would draw `products` and `traffic` watts beside the idle power.
-    fn stretch(&self, products: f64, traffic: f64, limit: Watts) -> f64 {
+    /// How many times as long work takes under a limit that would draw so much beside the idle power.
+    fn stretch(&self, demand: &Demand, limit: Watts) -> f64 {
         let room = self.room(limit);
+        let (products, traffic) = (demand.products, demand.traffic + demand.links);
         if products + traffic <= room {
             return 1.0;
         }
@@ -96,13 +100,23 @@ pub struct StepEnergy {
     pub products: Joules,
     /// Bytes from and to device memory.
     pub traffic: Joules,
+    /// Bytes sent to other accelerators.
+    pub links: Joules,
+}
+
+/// What work draws at the full clock beside the idle power, W.
+#[derive(Debug, Clone, Copy)]
+struct Demand {
+    products: f64,
+    traffic: f64,
+    links: f64,
 }
 
 impl StepEnergy {
     /// All of it.
     #[must_use]
     pub fn total(&self) -> Joules {
-        self.idle + self.products + self.traffic
+        self.idle + self.products + self.traffic + self.links
     }
 }
 
@@ -113,15 +127,15 @@ impl PowerRates {
         if time.value() <= 0.0 {
             return (time, StepEnergy::default());
         }
-        let (products, traffic) = self.demand(work, time, rates);
+        let demand = self.demand(work, time, rates);
         let stretch = match self.reference {
             // The rates were seen under this very limit.
             Some(reference) if reference == self.limit => 1.0,
-            Some(reference) => self.stretch(products, traffic, self.limit) / self.stretch(products, traffic, reference),
-            None => self.stretch(products, traffic, self.limit),
+            Some(reference) => self.stretch(&demand, self.limit) / self.stretch(&demand, reference),
+            None => self.stretch(&demand, self.limit),
         };
         let time = time * stretch.max(1.0);
-        (time, self.energy(products, traffic, time))
+        (time, self.energy(&demand, time))
     }
 
     /// Energy of a step that is known to take `time`, whatever limits it.
@@ -130,19 +144,20 @@ impl PowerRates {
         if time.value() <= 0.0 {
             return StepEnergy::default();
         }
-        let (products, traffic) = self.demand(work, time, rates);
-        self.energy(products, traffic, time)
+        self.energy(&self.demand(work, time, rates), time)
     }
 
-    /// What products and memory traffic draw at the full clock, W.
-    fn demand(&self, work: &StepWork, time: Seconds, rates: &Rates) -> (f64, f64) {
-        let products = self.per_flop * work.dense_flops(&rates.speeds).value() / time.value();
-        (products, self.per_byte * work.bytes().value() / time.value())
+    fn demand(&self, work: &StepWork, time: Seconds, rates: &Rates) -> Demand {
+        Demand {
+            products: self.per_flop * work.dense_flops(&rates.speeds).value() / time.value(),
+            traffic: self.per_byte * work.bytes().value() / time.value(),
+            links: self.per_sent * work.sent().value() / time.value(),
+        }
     }
 
-    /// The energy of `time` at such a demand; what the limit leaves goes to both in proportion.
-    fn energy(&self, products: f64, traffic: f64, time: Seconds) -> StepEnergy {
-        let (demand, room) = (products + traffic, self.room(self.limit));
+    /// The energy of `time` at such a demand; what the limit leaves goes to all in proportion.
+    fn energy(&self, of: &Demand, time: Seconds) -> StepEnergy {
+        let (demand, room) = (of.products + of.traffic + of.links, self.room(self.limit));
         let share = if demand > 0.0 {
             // (D^-n + R^-n)^(-1/n), from the smaller of both so that no power of a small number overflows.
             let (small, large) = (demand.min(room), demand.max(room));
@@ -150,7 +165,12 @@ impl PowerRates {
         } else {
             0.0
         };
-        StepEnergy { idle: self.idle * time, products: Watts::new(products * share) * time, traffic: Watts::new(traffic * share) * time }
+        StepEnergy {
+            idle: self.idle * time,
+            products: Watts::new(of.products * share) * time,
+            traffic: Watts::new(of.traffic * share) * time,
+            links: Watts::new(of.links * share) * time,
+        }
     }
 }
 
@@ -169,6 +189,7 @@ mod tests {
             share: 0.97,
             per_flop: 25e-12,
             per_byte: 180e-12,
+            per_sent: 40e-12,
             sharpness: 4.0,
             voltage_floor: 0.645,
         }

@@ -212,6 +212,7 @@ mod tests {
             share: 1.0,
             per_flop: 1e-12,
             per_byte: 0.0,
+            per_sent: 0.0,
             sharpness: 40.0,
             voltage_floor: 0.6,
         };

@@ -150,6 +150,18 @@ impl StepWork {
         Bytes::new(self.rows().map(|(times, row)| times * row.bytes).sum()) + self.optimizer
     }
 
+    /// Bytes that one accelerator sends to others, on average over stages.
+    #[must_use]
+    pub fn sent(&self) -> Bytes {
+        let stages: f64 = self.stages.iter().map(|stage| stage.count).sum();
+        let of = |exchanges: &[Collective]| exchanges.iter().map(|one| one.times * one.sent()).sum::<f64>();
+        let within = self
+            .stages
+            .iter()
+            .map(|stage| self.micro_batches * stage.count / stages * stage.passes.iter().map(|pass| of(&pass.exchanges)).sum::<f64>());
+        Bytes::new(within.sum::<f64>() + of(&self.between))
+    }
+
     /// What an accelerator exchanges in a step; of stages, the one that exchanges most often.
     #[must_use]
     pub fn collectives(&self) -> Vec<Collective> {

@@ -11,7 +11,7 @@ use crate::units::Joules;
 pub type Predicted = Result<Prediction, Diagnostic>;
 
 /// The columns that are added.
-const ADDED: [&str; 21] = [
+const ADDED: [&str; 22] = [
     "predicted_s",
     "predicted_low_s",
     "predicted_high_s",
@@ -33,6 +33,7 @@ const ADDED: [&str; 21] = [
     "idle_j",
     "products_j",
     "traffic_j",
+    "links_j",
 ];
 
 /// Where the basis stands in them.
@@ -67,6 +68,7 @@ fn added(predicted: &Predicted) -> Vec<Value> {
                 joules(|energy| energy.idle),
                 joules(|energy| energy.products),
                 joules(|energy| energy.traffic),
+                joules(|energy| energy.links),
             ]
         }
         Err(why) => {
