@@ -323,7 +323,7 @@ impl Results {
                 Basis::ClassDefaults => {
                     format!("class defaults, as no calibration is of {stack}, the device's vendor and its kind of units")
                 }
-                basis => format!("{basis}, while kernels are those of the model, not fused as {stack} does it"),
+                basis => basis.to_string(),
             };
             match said.iter_mut().find(|(other, _)| *other == basis) {
                 Some((_, names)) => names.push(&case.name),
@@ -466,6 +466,9 @@ impl CaseResult {
         self.memory = memory_fit(case);
         self.quality.clone_from(&case.quality);
         self.notes.extend(case.technique_notes.iter().cloned());
+        if let Some((stack, why)) = case.stack.as_ref().zip(case.stack_refused.as_ref()) {
+            self.notes.push(format!("kernels are those of the model, which cannot have those of the software stack {stack} ({why})"));
+        }
         self.note_units(case);
         if let (Some(model), Some(longest)) = (&case.model, case.phases.iter().map(|phase| phase.sequence_length).max()) {
             self.notes.extend(model.notes_at(longest));
