@@ -1,5 +1,6 @@
 //! Results of a scenario as plain values.
 
+use super::beside::Beside;
 use super::inputs::InputValue;
 use super::time_model::rates_of;
 use crate::calibrate::{Basis, speeds};
@@ -100,6 +101,10 @@ pub struct PhaseResult {
     pub micro_batch: u64,
     /// Time of a step.
     pub step: StepTime,
+    /// Time beside it in which accelerators wait for data, where a share is stated.
+    pub input_wait: Option<Seconds>,
+    /// Time beside both that makes no progress, where a goodput is stated.
+    pub lost: Option<Seconds>,
     /// Share of the step in products with trained matrices.
     pub linear_share: f64,
     /// Share of the step in products that mix positions.
@@ -460,7 +465,7 @@ impl CaseResult {
         self.index_bits = ledger.map_or(0.0, Ledger::index_bits);
         self.offers = case.offers.iter().map(|offer| offer.name.clone()).chain(case.own.as_ref().map(|_| "own".to_string())).collect();
         if let Some(rates) = rates_of(case) {
-            self.phases = case.phases.iter().map(|phase| PhaseResult::of(phase, &rates)).collect();
+            self.phases = case.phases.iter().map(|phase| PhaseResult::of(case, phase, &rates)).collect();
             self.basis = Some(case.basis.to_string());
         }
         self.memory = memory_fit(case);
@@ -517,8 +522,9 @@ impl CaseResult {
 }
 
 impl PhaseResult {
-    fn of(phase: &PhaseWork, rates: &Rates) -> Self {
+    fn of(case: &Case, phase: &PhaseWork, rates: &Rates) -> Self {
         let step = step_time(&phase.work, rates);
+        let (input_wait, lost) = Beside::step(case, step.total());
         let share = |kind: Work| {
             let time = step_time(&phase.work.only(kind), rates);
             (time.compute + time.memory + time.launch) / step.total()
@@ -529,6 +535,8 @@ impl PhaseResult {
             steps: phase.steps,
             micro_batch: phase.micro_batch,
             step,
+            input_wait,
+            lost,
             linear_share: share(Work::Linear),
             mixing_share: share(Work::Mixing),
             gather_share: share(Work::Gather),

@@ -15,7 +15,7 @@ use crate::quality::{self, Quality};
 use crate::site::{self, BookOffer, Found};
 use crate::source::{Class, Source};
 use crate::training::{Framework, PhaseWork, RunTechniques, Training};
-use crate::units::Quantity;
+use crate::units::{Quantity, Ratio};
 
 /// A value with its uncertainty, its class and where it is from.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,6 +125,10 @@ pub struct Case {
     pub technique_notes: Vec<String>,
     /// The class of the weakest number that they state.
     pub technique_class: Class,
+    /// Share of the wall-clock time that makes progress, where one is stated.
+    pub goodput: Option<Known>,
+    /// Share of a step's time, the wait with it, in which accelerators wait for data, where one is stated.
+    pub input_wait: Option<Known>,
     /// Or what is asked of it once it is trained.
     pub inference: Option<Inference>,
     /// The work of its phases.
@@ -211,6 +215,8 @@ impl Case {
         }
         let technique_notes = techniques.notes(&companions, &sources);
         let technique_class = techniques.class(&sources);
+        let share = |stated: &Option<Estimate<Ratio>>| stated.as_ref().map(|share| Known::of(share, None, &sources));
+        let (goodput, input_wait) = (share(&techniques.goodput), share(&techniques.input_wait));
         if let Some(training) = &sections.training {
             training.check().map_err(|problem| place(problem.under("training")))?;
             if let (Some(model), Some(device)) = (&model, &accelerator) {
@@ -307,6 +313,8 @@ impl Case {
             training: sections.training,
             technique_notes,
             technique_class,
+            goodput,
+            input_wait,
             inference: sections.inference,
             phases,
             performance,
