@@ -1,5 +1,6 @@
 //! Scenarios that name the software stack that trains, through the binary.
 
+use std::collections::HashMap;
 use std::fs;
 use std::process::{Command, Output};
 
@@ -69,9 +70,10 @@ fn a_calibration_of_the_device_speaks_before_one_of_siblings_and_that_before_cla
 
     let (none, _) = case("MI250X", MEGATRON, &[]);
     assert_eq!((&none["basis"], &none["duration_s"]["class"]), (&"class defaults".into(), &"modelled".into()));
-    let (without, _) = case("A100-SXM4-80GB", MEGATRON, &["--without-shipped"]);
-    let (unnamed, _) = case("A100-SXM4-80GB", "", &[]);
-    assert_eq!(without["duration_s"], unnamed["duration_s"]);
+    let (without, other) = case("A100-SXM4-80GB", MEGATRON, &["--without-shipped"]);
+    let (unnamed, whole) = case("A100-SXM4-80GB", "", &[]);
+    assert_eq!(other["inputs"], whole["inputs"]);
+    assert!(without["duration_s"]["value"].as_f64() < unnamed["duration_s"]["value"].as_f64(), "kernels are still those of the stack");
 }
 
 #[test]
@@ -104,4 +106,81 @@ fn a_stack_is_a_known_name_and_its_framework_is_the_scenario_s() {
     assert_eq!(error.lines().count(), 1, "{error}");
     let error = refused(&scenario("A100-SXM4-80GB", MEGATRON, "framework = \"graph\"\n"));
     assert!(error.contains("training.framework: found \"graph\", allowed: \"eager\", as the software stack \"megatron\""), "{error}");
+}
+
+/// GPT-2 XL through `run`, with what else the scenario says of the model, of the training and besides.
+fn gpt2_xl(stack: &str, accelerators: u64, model: &str, training: &str, besides: &str) -> Value {
+    let text = format!(
+        "schema = 1\ntitle = \"t\"\nbaseline = \"b\"\ndraws = 0\nmodel = {{ use = \"gpt2-xl\"{model} }}\nhardware = {{ accelerator = \
+         \"A100-SXM4-80GB\", node = \"dgx-a100\", accelerators = {accelerators} }}\ntraining = {{ precision = \"bf16\", optimizer = \"adam\", \
+         steps = 1, global_batch = 64, micro_batch = 4, sequence_length = 1024{training} }}\nperformance.stack = \"{stack}\"\n{besides}\n"
+    );
+    let output = run(&text, &["--format", "json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let whole: Value = serde_json::from_slice(&output.stdout).unwrap();
+    whole["variants"][0].clone()
+}
+
+fn seconds(case: &Value) -> f64 {
+    case["duration_s"]["value"].as_f64().unwrap()
+}
+
+#[test]
+fn run_and_predict_agree_on_a_model_of_a_stack() {
+    const COLUMNS: &str = "id,source,framework,phase,model,kind,layers,hidden,heads,feed_forward,vocabulary,seq_len,device,gpus,gpus_per_node,\
+                           tensor_parallel,pipeline_parallel,interleaving,data_parallel,sharding,global_batch,micro_batch,precision,\
+                           recompute,attention,dropout,measured_s";
+    // Stack; accelerators; tensor, pipeline, interleaving and data; recomputation and attention of the row; the same of the scenario.
+    let runs = [
+        ("megatron", 8, "1,1,1,8", "none,eager", ""),
+        ("megatron", 8, "1,2,2,4", "none,flash", ", pipeline_parallel = 2, interleaving = 2"),
+        ("megatron", 5, "5,1,1,1", "selective+SP,flash", ", tensor_parallel = 5, sequence_parallel = true, checkpointing = \"selective\""),
+        ("megatron-deepspeed", 8, "1,1,1,8", "full,flash", ", checkpointing = \"full\""),
+        ("llm-foundry", 8, "1,1,1,8", "none,flash", ""),
+    ];
+    for (stack, accelerators, degrees, kind, training) in runs {
+        let row = format!(
+            "r,s,{stack},train_step,gpt2-xl,decoder,48,1600,25,6400,50257,1024,A100-SXM4-80GB,{accelerators},8,{degrees},none,64,4,bf16-mixed,\
+             {kind},0.1,"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("t.csv"), format!("{COLUMNS}\n{row}\n")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lowcarb"));
+        let output = command.args(["predict", "t.csv"]).current_dir(folder.path()).env("XDG_CONFIG_HOME", folder.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let found: HashMap<String, String> = csv::Reader::from_reader(&output.stdout[..]).deserialize().next().unwrap().unwrap();
+        let predicted: f64 = found["predicted_s"].parse().unwrap();
+        let model = if kind.ends_with("flash") { ", attention.implementation = \"fused\"" } else { "" };
+        let case = gpt2_xl(stack, accelerators, model, training, "");
+        assert!((seconds(&case) / predicted - 1.0).abs() < 0.01, "{stack} {training}: {} by run, {predicted} by predict", seconds(&case));
+        assert!(!case["notes"].to_string().contains("kernels"), "{}", case["notes"]);
+    }
+}
+
+#[test]
+fn what_a_scenario_states_of_kernels_and_gradients_wins_over_the_stack() {
+    let plain = seconds(&gpt2_xl("megatron", 8, "", "", ""));
+    assert!(seconds(&gpt2_xl("megatron", 8, ", attention.scale = \"scores\"", "", "")) > 1.02 * plain);
+    assert!(seconds(&gpt2_xl("megatron", 8, ", feed_forward.activation = \"gelu_new\"", "", "")) > 1.05 * plain);
+    assert!(seconds(&gpt2_xl("megatron", 8, "", ", gradient_precision = \"bf16\"", "")) < plain);
+    let memory = |training| gpt2_xl("megatron", 8, "", training, "")["memory_bytes"]["gradients"].as_f64().unwrap();
+    assert_eq!(memory(""), 2.0 * memory(", gradient_precision = \"bf16\""));
+}
+
+#[test]
+fn a_model_that_cannot_have_the_kernels_of_a_stack_keeps_its_own_and_says_so() {
+    let text = scenario("A100-SXM4-80GB", MEGATRON, "").replace("gpt2-medium", "bert-base-linformer").replace("1024", "128");
+    let output = run(&text, &["--format", "json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let whole: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let notes = whole["variants"][0]["notes"].to_string();
+    assert!(notes.contains("cannot have those of the software stack megatron (attention.fused_projection: found"), "{notes}");
+    assert_eq!(whole["variants"][0]["basis"], "calibration megatron-nvidia");
+}
+
+#[test]
+fn a_teacher_has_the_vocabulary_of_its_student_on_a_stack_too() {
+    let teacher = "techniques.distillation.teacher = \"gpt2-xl\"";
+    let case = gpt2_xl("megatron", 5, "", ", tensor_parallel = 5", teacher);
+    assert!(case["notes"].to_string().contains("distilled from gpt2-xl"), "{}", case["notes"]);
 }

@@ -354,6 +354,68 @@ fn early_stopping_and_other_runs_scale_the_work_and_say_from_where() {
 }
 
 #[test]
+fn goodput_and_input_wait_are_time_beside_the_steps_which_draws_as_they_do_or_idle_power() {
+    let number = |case: &Value, what: &str| case[what]["value"].as_f64().unwrap();
+    let lossy = run("A100-SXM4-80GB", "bf16", "", "techniques.goodput = { value = 0.8, source = \"here\" }");
+    for what in ["duration_s", "energy_kwh"] {
+        assert!((saving(&lossy, what) + 25.0).abs() < 1e-9, "{what}");
+    }
+    let (plain, other) = (case(&lossy, 0), case(&lossy, 1));
+    assert!(notes(&other).contains("a goodput of 80.0 %") && notes(&other).contains("A source (2020)"), "{}", notes(&other));
+    assert_eq!(other["duration_s"]["class"], plain["duration_s"]["class"]);
+    let of = |key: &str| other["phases"][0][key].as_f64().unwrap();
+    assert!((of("lost_s") / of("step_s") - 0.25).abs() < 1e-12);
+    assert!(other["phases"][0].get("input_wait_s").is_none() && plain["phases"][0].get("lost_s").is_none());
+
+    let waiting = run("A100-SXM4-80GB", "bf16", "", "techniques.input_wait = 0.2");
+    let (plain, other) = (case(&waiting, 0), case(&waiting, 1));
+    assert!((saving(&waiting, "duration_s") + 25.0).abs() < 1e-9);
+    let added = 3.6e6 * (number(&other, "energy_kwh") - number(&plain, "energy_kwh"));
+    let inputs = waiting["inputs"].as_array().unwrap();
+    let idle = &inputs.iter().find(|input| input["name"] == "device: idle power").unwrap()["distribution"];
+    let idle = 0.5 * (idle["low"].as_f64().unwrap() + idle["high"].as_f64().unwrap());
+    let watts = added / (number(&other, "duration_s") - number(&plain, "duration_s"));
+    assert!((watts / idle - 1.0).abs() < 1e-9, "{watts} for {idle} W");
+    assert_eq!(other["duration_s"]["class"], "assumed", "a share without a source");
+
+    // Both at once: what waits is lost too.
+    let both = run("A100-SXM4-80GB", "bf16", "", "techniques.input_wait = 0.2\ntechniques.goodput = 0.8");
+    assert!((saving(&both, "duration_s") - 100.0 * (1.0 - 1.25 * 1.25)).abs() < 1e-9);
+    assert!(
+        (saving(&both, "energy_kwh") - 100.0 * (1.0 - 1.25 * number(&other, "energy_kwh") / number(&plain, "energy_kwh"))).abs() < 1e-9
+    );
+}
+
+#[test]
+fn a_goodput_may_be_a_range_and_leaves_an_anchor_as_it_is() {
+    let ranged = "draws = 2000\ntechniques.goodput = { low = 0.8, high = 1.0, source = \"here\" }";
+    let place = Workplace::new();
+    let scenario = |text: &str| {
+        place.write(
+            "s.toml",
+            format!(
+                "schema = 1\ntitle = \"t\"\nbaseline = \"base\"\nmodel.use = \"bert-base\"\nhardware.accelerator = \"A100-SXM4-80GB\"\n\
+                 training = {{ precision = \"bf16\", optimizer = \"adam\", steps = 5000, global_batch = 32, \
+                 sequence_length = 128 }}\n{text}\n[sources.here]\ncitation = \"A source\"\nyear = 2020\nclass = \"published\"\n"
+            ),
+        );
+        place.json(&["run", "./s.toml", "--format", "json"])
+    };
+    let result = scenario(ranged);
+    assert!(result["inputs"].as_array().unwrap().iter().any(|input| input["name"] == "run: goodput" && input["class"] == "published"));
+    let table = place.printed(&["run", "./s.toml"]);
+    assert!(table.contains("lost"), "{table}");
+    let anchor = "draws = 0\nanchor = { duration = \"10 h\", boundary = \"accelerator\", source = \"here\" }";
+    let [alone, beside] = [anchor.to_string(), format!("{anchor}\ntechniques = {{ goodput = 0.5, input_wait = 0.5 }}")].map(|text| {
+        let case = scenario(&text)["variants"][0].clone();
+        ["duration_s", "energy_kwh"].map(|what| case[what]["value"].as_f64().unwrap())
+    });
+    assert_eq!((alone[0], beside[0]), (36_000.0, 36_000.0));
+    // The lost half of the hours draws as much as the other, so that the steps take less of them and draw more.
+    assert!((1.0..1.2).contains(&(beside[1] / alone[1])), "{alone:?} {beside:?}");
+}
+
+#[test]
 fn what_does_not_go_together_is_refused_where_it_is_written() {
     for (text, part) in [
         ("techniques.distillation = {}", "techniques.distillation.teacher"),
@@ -361,6 +423,10 @@ fn what_does_not_go_together_is_refused_where_it_is_written() {
         ("techniques.evaluation = { every = 0, batches = 1 }", "techniques.evaluation.every"),
         ("techniques.other_runs = { factor = 0.5 }", "techniques.other_runs.factor"),
         ("techniques.other_runs = { factor = 2, source = \"nowhere\" }", "techniques.other_runs.source"),
+        ("techniques.goodput = 0", "techniques.goodput: found 0"),
+        ("techniques.goodput = { low = 0.9, high = 1.1 }", "techniques.goodput: found"),
+        ("techniques.goodput = { value = 0.9, source = \"nowhere\" }", "techniques.goodput.source"),
+        ("techniques.input_wait = 1.0", "techniques.input_wait: found 1"),
         ("model.linear.blocks = { density = 0.5 }\nmodel.linear.n_of_m = {}", "one of n_of_m, blocks and unstructured"),
         ("model.linear.n_of_m = { keep = 4, of = 4 }", "model.linear.n_of_m.keep"),
         ("model.linear.unstructured = { density = 1.5 }", "model.linear.unstructured.density"),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::calibration::Units;
 use super::run::{Run, RunPhase};
-use super::stack::{Stack, StackTraining};
+use super::stack::Stack;
 use crate::arch::{Batch, Model};
 use crate::document::{Data, Diagnostic, Kind, Node, Problem, Resolver, overlay};
 use crate::hardware::{Accelerator, NodeProfile, Performance, Precision};
@@ -157,7 +157,7 @@ impl<'a> Workshop<'a> {
         };
         let stack = self.stack(run)?;
         let eager = stack.framework == Framework::Eager;
-        hide_exchanges(&mut work, &stack.training, run, schedule);
+        stack.training.hide_exchanges(&mut work, run.fused_attention, run.sequence_parallel, schedule.interleaving);
         let envelope = self.envelope(run)?;
         Ok(Prepared { work, peaks, envelope, eager, units: Units::of(run.precision), memory, schedule })
     }
@@ -215,20 +215,6 @@ impl<'a> Workshop<'a> {
             node: run.per_node as f64,
             speeds: speeds(device, precision),
         })
-    }
-}
-
-/// Says of exchanges whether work hides them, where the stack does other than most.
-fn hide_exchanges(work: &mut StepWork, training: &StackTraining, run: &Run, schedule: Schedule) {
-    if training.gradients_afterwards {
-        work.between.iter_mut().for_each(|one| one.hidden = false);
-    }
-    if training.hides_exchanges && run.fused_attention {
-        let within = work.stages.iter_mut().flat_map(|stage| &mut stage.passes).flat_map(|pass| &mut pass.exchanges);
-        for one in within.chain(&mut work.between) {
-            let tensor = run.sequence_parallel && one.name.starts_with("tensor parallelism");
-            one.hidden |= tensor || schedule.interleaving > 1 && one.name == "pipeline";
-        }
     }
 }
 
@@ -304,47 +290,4 @@ fn forward(run: &Run, model: &Model, micro_batch: u64) -> Result<(StepWork, Memo
     let memory =
         Memory { parameters: Bytes::new(ledger.parameter_bytes()), activations: Bytes::new(ledger.working_bytes()), ..Memory::default() };
     Ok((work, memory))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::calibrate::{COLUMNS, RunTable};
-    use crate::perf::{Collective, CollectiveKind, When};
-
-    #[test]
-    fn exchanges_hide_by_what_a_run_divides() {
-        let one = |name, when| Collective {
-            name,
-            kind: CollectiveKind::SendReceive,
-            when,
-            message: 1.0,
-            times: 1.0,
-            devices: 2.0,
-            reach: 2.0,
-            hidden: false,
-        };
-        let hidden = |afterwards, sequence_parallel, interleaving| {
-            let training = StackTraining { hides_exchanges: true, gradients_afterwards: afterwards, ..StackTraining::default() };
-            let table = RunTable::read(
-                "t.csv",
-                &format!(
-                    "{}\nr,megatron,train_step,decoder,8,64,4,256,512,128,x,16,8,2,2,4,none,16,2,bf16-mixed,none,flash\n",
-                    COLUMNS.join(",")
-                ),
-                &[],
-            );
-            let run = table.unwrap().rows.remove(0).1.unwrap();
-            let run = Run { sequence_parallel, ..run };
-            let mut pass = Pass::new([], 1.0);
-            pass.exchanges.push(one("tensor parallelism: gather", When::Forward));
-            let between = vec![one("pipeline", When::Between), Collective { hidden: true, ..one("gradients", When::Between) }];
-            let mut work = StepWork { between, ..StepWork::new(vec![pass], 1.0) };
-            hide_exchanges(&mut work, &training, &run, Schedule { micro_batch: 2, interleaving });
-            work.collectives().iter().map(|one| one.hidden).collect::<Vec<_>>()
-        };
-        assert_eq!(hidden(false, true, 1), [true, false, true]);
-        assert_eq!(hidden(false, false, 2), [false, true, true]);
-        assert_eq!(hidden(true, false, 1), [false, false, false]);
-    }
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::document::{Data, Diagnostic, Node, Table};
 use crate::hardware::Precision;
+use crate::perf::StepWork;
 use crate::source::Source;
 use crate::training::Framework;
 
@@ -86,7 +87,24 @@ impl StackTraining {
         let of_bf16 = self.bf16_gradient_precision.filter(|_| precision.dense() == Precision::Bf16);
         of_bf16.or(self.gradient_precision)
     }
+
+    /// Says of the exchanges of a step whether work hides them, where the stack does other than most.
+    pub fn hide_exchanges(&self, work: &mut StepWork, fused_attention: bool, sequence_parallel: bool, interleaving: u64) {
+        if self.gradients_afterwards {
+            work.between.iter_mut().for_each(|one| one.hidden = false);
+        }
+        if self.hides_exchanges && fused_attention {
+            let within = work.stages.iter_mut().flat_map(|stage| &mut stage.passes).flat_map(|pass| &mut pass.exchanges);
+            for one in within.chain(&mut work.between) {
+                let tensor = sequence_parallel && one.name.starts_with("tensor parallelism");
+                one.hidden |= tensor || interleaving > 1 && one.name == "pipeline";
+            }
+        }
+    }
 }
+
+/// What a stack says of a model that is no matter of kernels: rates of dropout and the head are those of a task.
+const OF_THE_TASK: &[&str] = &["dropout", "head"];
 
 impl Stack {
     /// Reads a stack.
@@ -122,6 +140,16 @@ impl Stack {
         self.model.iter().chain(family.and_then(|family| family.model.as_ref()))
     }
 
+    /// What of that is how the stack computes any model, so that it holds for one that is described elsewhere.
+    pub fn kernels(&self, model: &str) -> impl Iterator<Item = Node> {
+        self.says(model).cloned().map(|mut said| {
+            if let Data::Table(table) = &mut said.data {
+                OF_THE_TASK.iter().for_each(|key| drop(table.remove(key)));
+            }
+            said
+        })
+    }
+
     /// The vocabulary as it is computed with.
     #[must_use]
     pub fn vocabulary(&self, tokens: u64, tensor: u64) -> u64 {
@@ -144,6 +172,33 @@ fn apart(node: Option<&mut Node>) -> Option<Node> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::perf::{Collective, CollectiveKind, Pass, When};
+
+    #[test]
+    fn exchanges_hide_by_what_a_run_divides() {
+        let one = |name, when| Collective {
+            name,
+            kind: CollectiveKind::SendReceive,
+            when,
+            message: 1.0,
+            times: 1.0,
+            devices: 2.0,
+            reach: 2.0,
+            hidden: false,
+        };
+        let hidden = |gradients_afterwards, sequence_parallel, interleaving| {
+            let training = StackTraining { hides_exchanges: true, gradients_afterwards, ..StackTraining::default() };
+            let mut pass = Pass::new([], 1.0);
+            pass.exchanges.push(one("tensor parallelism: gather", When::Forward));
+            let between = vec![one("pipeline", When::Between), Collective { hidden: true, ..one("gradients", When::Between) }];
+            let mut work = StepWork { between, ..StepWork::new(vec![pass], 1.0) };
+            training.hide_exchanges(&mut work, true, sequence_parallel, interleaving);
+            work.collectives().iter().map(|one| one.hidden).collect::<Vec<_>>()
+        };
+        assert_eq!(hidden(false, true, 1), [true, false, true]);
+        assert_eq!(hidden(false, false, 2), [false, true, true]);
+        assert_eq!(hidden(true, false, 1), [false, false, false]);
+    }
 
     #[test]
     fn a_family_is_known_by_how_its_models_are_called_and_speaks_after_the_stack() {
@@ -155,6 +210,7 @@ mod tests {
         assert_eq!(activation("OPT_13"), Some("relu"));
         assert_eq!(activation("gpt2-large"), None);
         assert_eq!(stack.says("opt").count(), 2);
+        assert!(stack.kernels("opt").all(|said| said.find("dropout").is_none()), "a rate is no kernel");
         let training = StackTraining { bf16_gradient_precision: Some(Precision::Fp32), ..StackTraining::default() };
         assert_eq!([Precision::Fp8, Precision::Fp16].map(|precision| training.gradients(precision)), [Some(Precision::Fp32), None]);
         let wrong = Node::parse("s.toml", &text.replace("models = ", "names = ")).unwrap();

@@ -3,6 +3,7 @@
 //! Uncertainty is not a stage of its own: a draw is a set of inputs, and each runs through the same functions. A case
 //! and its baseline see the same draws, so that a saving's interval is that of the difference, not of two estimates.
 
+mod beside;
 mod compile;
 mod crossings;
 mod inputs;

@@ -1,5 +1,6 @@
 //! Results of a scenario as plain values.
 
+use super::beside::Beside;
 use super::inputs::InputValue;
 use super::time_model::rates_of;
 use crate::calibrate::{Basis, speeds};
@@ -103,6 +104,10 @@ pub struct PhaseResult {
     pub micro_batch: u64,
     /// Time of a step.
     pub step: StepTime,
+    /// Time beside it in which accelerators wait for data, where a share is stated.
+    pub input_wait: Option<Seconds>,
+    /// Time beside both that makes no progress, where a goodput is stated.
+    pub lost: Option<Seconds>,
     /// Share of the step in products with trained matrices.
     pub linear_share: f64,
     /// Share of the step in products that mix positions.
@@ -326,7 +331,7 @@ impl Results {
                 Basis::ClassDefaults => {
                     format!("class defaults, as no calibration is of {stack}, the device's vendor and its kind of units")
                 }
-                basis => format!("{basis}, while kernels are those of the model, not fused as {stack} does it"),
+                basis => basis.to_string(),
             };
             match said.iter_mut().find(|(other, _)| *other == basis) {
                 Some((_, names)) => names.push(&case.name),
@@ -465,12 +470,15 @@ impl CaseResult {
         self.index_bits = ledger.map_or(0.0, Ledger::index_bits);
         self.offers = case.offers.iter().map(|offer| offer.name.clone()).chain(case.own.as_ref().map(|_| "own".to_string())).collect();
         if let Some(rates) = rates_of(case) {
-            self.phases = case.phases.iter().map(|phase| PhaseResult::of(phase, &rates)).collect();
+            self.phases = case.phases.iter().map(|phase| PhaseResult::of(case, phase, &rates)).collect();
             self.basis = Some(case.basis.to_string());
         }
         self.memory = memory_fit(case);
         self.quality.clone_from(&case.quality);
         self.notes.extend(case.technique_notes.iter().cloned());
+        if let Some((stack, why)) = case.stack.as_ref().zip(case.stack_refused.as_ref()) {
+            self.notes.push(format!("kernels are those of the model, which cannot have those of the software stack {stack} ({why})"));
+        }
         self.note_units(case);
         if let (Some(model), Some(longest)) = (&case.model, case.phases.iter().map(|phase| phase.sequence_length).max()) {
             self.notes.extend(model.notes_at(longest));
@@ -519,8 +527,9 @@ impl CaseResult {
 }
 
 impl PhaseResult {
-    fn of(phase: &PhaseWork, rates: &Rates) -> Self {
+    fn of(case: &Case, phase: &PhaseWork, rates: &Rates) -> Self {
         let step = step_time(&phase.work, rates);
+        let (input_wait, lost) = Beside::step(case, step.total());
         let share = |kind: Work| {
             let time = step_time(&phase.work.only(kind), rates);
             (time.compute + time.memory + time.launch) / step.total()
@@ -531,6 +540,8 @@ impl PhaseResult {
             steps: phase.steps,
             micro_batch: phase.micro_batch,
             step,
+            input_wait,
+            lost,
             linear_share: share(Work::Linear),
             mixing_share: share(Work::Mixing),
             gather_share: share(Work::Gather),

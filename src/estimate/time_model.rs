@@ -1,5 +1,6 @@
 //! What the time and power model says of a case: handles to its inputs, and the whole run at one set of their values.
 
+use super::beside::Beside;
 use super::inputs::{Handle, Inputs};
 use crate::calibrate::{Basis, speeds};
 use crate::hardware::{Parameter, PowerScales, Precision};
@@ -23,6 +24,8 @@ pub(super) struct TimeModel {
     speeds: Speeds,
     /// How measured runs scatter around a calibration, as a factor on the time of a step.
     scatter: Option<Handle>,
+    goodput: Option<Handle>,
+    input_wait: Option<Handle>,
     /// How its times came to be: calibrated where every parameter of them is.
     pub time_class: Class,
     /// The same of its powers, apart from the times.
@@ -112,6 +115,8 @@ impl TimeModel {
             power,
             speeds: speeds(device, precision),
             scatter: case.scatter.as_ref().map(|scatter| inputs.add("scatter of measured runs around the calibration", "", scatter)),
+            goodput: case.goodput.as_ref().map(|share| inputs.add("run: goodput", "", share)),
+            input_wait: case.input_wait.as_ref().map(|share| inputs.add("run: share of a step that waits for data", "", share)),
             time_class,
             power_class,
         })
@@ -150,7 +155,13 @@ impl TimeModel {
         step_time(work, rates).total() * self.scatter.map_or(1.0, |scatter| scatter.of(row))
     }
 
-    /// The whole run on so many accelerators, the power of nodes beside them left out.
+    fn beside(&self, row: &[f64]) -> Beside {
+        let of = |share: Option<Handle>, usual: f64| share.map_or(usual, |share| share.of(row));
+        Beside::of(of(self.input_wait, 0.0), of(self.goodput, 1.0))
+    }
+
+    /// The whole run on so many accelerators, the power of nodes beside them left out. What waits draws idle power, what is lost as
+    /// much as what is not.
     pub(super) fn evaluate(&self, row: &[f64], accelerators: f64) -> Modelled {
         let rates = self.rates(row);
         let power = self.power(row);
@@ -166,18 +177,22 @@ impl TimeModel {
                 None => duration += steps * time.value(),
             }
         }
-        Modelled { duration, accelerators: power.is_some().then(|| accelerators * energy / duration), overhead: 0.0 }
+        let beside = self.beside(row);
+        let drawn = power.map(|power| accelerators * beside.power(energy, duration, power.idle.value()));
+        Modelled { duration: duration * beside.whole(), accelerators: drawn, overhead: 0.0 }
     }
 
     /// Mean power of all accelerators, W, where the whole run is known to take `duration` seconds: every modelled step takes as many
-    /// times as long as the run.
+    /// times as long as the run does with what it takes beside its steps.
     pub(super) fn power_in(&self, row: &[f64], accelerators: f64, duration: f64) -> Option<f64> {
         let (rates, power) = (self.rates(row), self.power(row)?);
         let times = || self.phases.iter().map(|(work, steps)| (work, *steps, power.step(work, self.step(row, work, &rates), &rates).0));
         let modelled: f64 = times().map(|(_, steps, time)| steps * time.value()).sum();
-        let slower = duration / modelled;
+        let beside = self.beside(row);
+        let running = duration / beside.whole();
+        let slower = running / modelled;
         let energy: f64 = times().map(|(work, steps, time)| steps * power.energy_in(work, time * slower, &rates).total().value()).sum();
-        Some(accelerators * energy / duration)
+        Some(accelerators * beside.power(energy, running, power.idle.value()))
     }
 
     /// Whether it says what accelerators draw.

@@ -145,7 +145,7 @@ fn case(case: &CaseResult) -> Value {
         );
     }
     let phases = case.phases.iter().map(|phase| {
-        json!({
+        let mut value = json!({
             "purpose": phase.purpose.word(),
             "sequence_length": phase.sequence_length,
             "steps": phase.steps,
@@ -168,7 +168,13 @@ fn case(case: &CaseResult) -> Value {
             "elementwise_share": phase.elementwise_share,
             "executed_matmul_flops": phase.flops,
             "bytes_moved": phase.bytes,
-        })
+        });
+        for (key, time) in [("input_wait_s", phase.input_wait), ("lost_s", phase.lost)] {
+            if let Some(time) = time {
+                value[key] = json!(time.value());
+            }
+        }
+        value
     });
     out.insert("phases".into(), Value::Array(phases.collect()));
     Value::Object(out)

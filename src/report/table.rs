@@ -171,8 +171,8 @@ impl Report<'_> {
     }
 
     fn breakdown(&self) -> String {
-        let cases = self.results.cases.iter().filter(|case| !case.phases.is_empty());
-        let rows: Vec<Vec<String>> = cases.flat_map(|case| case.phases.iter().map(move |phase| phase_row(case, phase))).collect();
+        let phases = || self.results.cases.iter().flat_map(|case| case.phases.iter().map(move |phase| (case, phase)));
+        let mut rows: Vec<Vec<String>> = phases().map(|(case, phase)| phase_row(case, phase)).collect();
         if rows.is_empty() {
             return String::new();
         }
@@ -189,7 +189,17 @@ impl Report<'_> {
             "exchange",
             "host",
         ];
-        let mut out = table(head.map(String::from).to_vec(), rows, 1);
+        let mut head = head.map(String::from).to_vec();
+        let mut beside = |name: &str, time: fn(&PhaseResult) -> Option<Seconds>| {
+            if phases().any(|(_, phase)| time(phase).is_some()) {
+                head.push(format!("beside it:\n{name}"));
+                let times = phases().map(|(_, phase)| time(phase).map_or("-".into(), |time| time.to_string()));
+                rows.iter_mut().zip(times).for_each(|(row, time)| row.push(time));
+            }
+        };
+        beside("input wait", |phase| phase.input_wait);
+        beside("lost", |phase| phase.lost);
+        let mut out = table(head, rows, 1);
         out += &wrap(
             "Modelled at central values: linear layers, products that mix positions, rows that are gathered or sorted, and element-wise kernels, with their launches; \
              what is bound by memory does not shrink with the rank.",

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::config::SETTINGS;
+use super::on_stack::{ModelTables, on_stack};
 use super::sections::Sections;
-use crate::arch::Model;
+use crate::arch::{Implementation, Model};
 use crate::calibrate::{Basis, Calibration, Grounds, Stack};
 use crate::document::{Data, Diagnostic, Kind, Node, Problem, Resolver, Table, overlay};
 use crate::hardware::{Accelerator, NodeProfile, Performance, Precision, class_of};
@@ -13,8 +14,8 @@ use crate::numeric::{Distribution, Estimate};
 use crate::quality::{self, Quality};
 use crate::site::{self, BookOffer, Found};
 use crate::source::{Class, Source};
-use crate::training::{Companions, Framework, PhaseWork, RunTechniques, Training};
-use crate::units::Quantity;
+use crate::training::{Framework, PhaseWork, RunTechniques, Training};
+use crate::units::{Quantity, Ratio};
 
 /// A value with its uncertainty, its class and where it is from.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,6 +125,10 @@ pub struct Case {
     pub technique_notes: Vec<String>,
     /// The class of the weakest number that they state.
     pub technique_class: Class,
+    /// Share of the wall-clock time that makes progress, where one is stated.
+    pub goodput: Option<Known>,
+    /// Share of a step's time, the wait with it, in which accelerators wait for data, where one is stated.
+    pub input_wait: Option<Known>,
     /// Or what is asked of it once it is trained.
     pub inference: Option<Inference>,
     /// The work of its phases.
@@ -132,6 +137,8 @@ pub struct Case {
     pub performance: Performance,
     /// The software stack that the scenario names.
     pub stack: Option<String>,
+    /// Why its models could not have the stack's kernels, if so.
+    pub stack_refused: Option<String>,
     /// What the parameters rest on.
     pub basis: Basis,
     /// The copies of the calibrations among it.
@@ -172,19 +179,29 @@ impl Case {
             None => BTreeMap::new(),
         };
         SETTINGS.iter().for_each(|key| drop(table.remove(key)));
-        let model = section(resolver, Kind::Model, "model", table.remove("model"), Model::read)?;
+        let models = ModelTables::taken(table);
+        let (mut model, mut companions) = models.read(|key, node| section(resolver, Kind::Model, key, node, Model::read))?;
         let (mut accelerator, mut around) = (None, None);
         if let Some(Node { data: Data::Table(hardware), .. }) = table.get_mut("hardware") {
-            accelerator = section(resolver, Kind::Accelerator, "hardware.accelerator", hardware.remove("accelerator"), Accelerator::read)?;
-            around = section(resolver, Kind::Node, "hardware.node", hardware.remove("node"), NodeProfile::read)?;
+            let (device, node) = (hardware.remove("accelerator"), hardware.remove("node"));
+            let device = device.map(|device| section(resolver, Kind::Accelerator, "hardware.accelerator", device, Accelerator::read));
+            accelerator = device.transpose()?;
+            around = node.map(|node| section(resolver, Kind::Node, "hardware.node", node, NodeProfile::read)).transpose()?;
         }
         let mut own_performance = table.remove("performance");
         let stack = stack(resolver, own_performance.as_mut())?;
-        let mut companions = Companions::default();
-        if let Some(Node { data: Data::Table(techniques), .. }) = table.get_mut("techniques") {
-            companions = self::companions(resolver, techniques)?;
+        let mut sections: Sections = node.read()?;
+        let mut stack_refused = None;
+        if let Some(stack) = &stack {
+            let tensor = sections.training.as_ref().map_or(1, |training| training.tensor_parallel);
+            match models.read(|_, node| on_stack(resolver, stack, node, tensor)) {
+                Ok(computed) => (model, companions) = computed,
+                Err(why) => stack_refused = Some(format!("{}: found {}, allowed: {}", why.key, why.found, why.allowed)),
+            }
+            if let Some(training) = &mut sections.training {
+                training.gradient_precision = training.gradient_precision.or(stack.training.gradients(training.precision));
+            }
         }
-        let sections: Sections = node.read()?;
         let accelerators = sections.hardware.accelerators;
         if accelerators == 0 || accelerators > 10_000_000 {
             return Err(place(Problem::new("hardware.accelerators", accelerators.to_string(), "1 to 10000000")));
@@ -198,11 +215,19 @@ impl Case {
         }
         let technique_notes = techniques.notes(&companions, &sources);
         let technique_class = techniques.class(&sources);
+        let share = |stated: &Option<Estimate<Ratio>>| stated.as_ref().map(|share| Known::of(share, None, &sources));
+        let (goodput, input_wait) = (share(&techniques.goodput), share(&techniques.input_wait));
         if let Some(training) = &sections.training {
             training.check().map_err(|problem| place(problem.under("training")))?;
             if let (Some(model), Some(device)) = (&model, &accelerator) {
                 device.peak_at(training.precision).map_err(place)?;
                 phases = sections.techniques.plan(training, model, &companions, accelerators).map_err(place)?;
+                let fused = model.attention.implementation == Implementation::Fused;
+                let hides = |phase: &mut PhaseWork| {
+                    let stack = stack.as_ref().map(|stack| stack.training).unwrap_or_default();
+                    stack.hide_exchanges(&mut phase.work, fused, training.sequence_parallel, training.interleaving);
+                };
+                phases.iter_mut().for_each(hides);
             }
         }
         if let Some(inference) = &sections.inference {
@@ -288,10 +313,13 @@ impl Case {
             training: sections.training,
             technique_notes,
             technique_class,
+            goodput,
+            input_wait,
             inference: sections.inference,
             phases,
             performance,
             stack: stack.map(|stack| stack.name),
+            stack_refused,
             calibrations: calibrations.iter().filter(|one| basis.names(&one.name)).map(|one| one.file.clone()).collect(),
             basis,
             scatter,
@@ -345,27 +373,14 @@ fn cited(section: &Node) -> Vec<String> {
     values.filter_map(|(_, value)| value.find("source").and_then(Node::as_str).map(str::to_string)).collect()
 }
 
-/// The models that run beside the one that is trained, taken out of the table of techniques.
-fn companions(resolver: &mut Resolver<'_>, techniques: &mut Table) -> Result<Companions, Diagnostic> {
-    let mut take = |technique: &str, name: &str| {
-        let node = match techniques.get_mut(technique).map(|node| &mut node.data) {
-            Some(Data::Table(table)) => table.remove(name),
-            _ => None,
-        };
-        section(resolver, Kind::Model, &format!("techniques.{technique}.{name}"), node, Model::read)
-    };
-    Ok(Companions { teacher: take("distillation", "teacher")?, generator: take("replaced_tokens", "generator")? })
-}
-
 /// A section that names a document, resolved and read.
 fn section<T>(
     resolver: &mut Resolver<'_>,
     kind: Kind,
     key: &str,
-    node: Option<Node>,
+    node: Node,
     read: impl FnOnce(&Node) -> Result<T, Diagnostic>,
-) -> Result<Option<T>, Diagnostic> {
-    let Some(node) = node else { return Ok(None) };
+) -> Result<T, Diagnostic> {
     let here = node.origin.clone();
     let resolved = resolver.resolve(kind, node).map_err(|error| {
         // What is wrong with the reference itself is wrong at its key; what is wrong in the document it names, there.
@@ -373,7 +388,7 @@ fn section<T>(
         if reference { Diagnostic { key: key.into(), ..error } } else { error }
     });
     let node = resolved?;
-    read(&node).map(Some).map_err(|error| error.under(key))
+    read(&node).map_err(|error| error.under(key))
 }
 
 impl Case {

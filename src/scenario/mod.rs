@@ -2,6 +2,7 @@
 
 mod case;
 mod config;
+mod on_stack;
 mod sections;
 
 pub use case::{Anchor, Case, Known, Offer, Own, SiteValues};

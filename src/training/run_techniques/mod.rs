@@ -19,7 +19,9 @@ use serde::Deserialize;
 use super::{PhaseWork, Training, in_precision};
 use crate::arch::Model;
 use crate::document::Problem;
+use crate::numeric::Estimate;
 use crate::source::{Class, Source};
+use crate::units::Ratio;
 
 /// What wraps a training run.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -40,6 +42,13 @@ pub struct RunTechniques {
     /// Failed and development runs beside the final one.
     #[serde(default)]
     pub other_runs: Option<OtherRuns>,
+    /// Share of the wall-clock time that makes progress (Llama 3.1: above 0.9, Grattafiori et al. 2024, arXiv
+    /// 2407.21783, section 3.3.4).
+    #[serde(default)]
+    pub goodput: Option<Estimate<Ratio>>,
+    /// Share of a step's time, the wait with it, in which accelerators wait for data.
+    #[serde(default)]
+    pub input_wait: Option<Estimate<Ratio>>,
 }
 
 /// The models that run beside the one that is trained.
@@ -65,11 +74,13 @@ impl RunTechniques {
             ("evaluation", self.evaluation.as_ref().map(Evaluation::check)),
             ("early_stopping", self.early_stopping.as_ref().map(EarlyStopping::check)),
             ("other_runs", self.other_runs.as_ref().map(OtherRuns::check)),
+            ("goodput", self.goodput.as_ref().map(runs::check_goodput)),
+            ("input_wait", self.input_wait.as_ref().map(runs::check_input_wait)),
         ];
         for (key, result) in checks.into_iter().filter_map(|(key, result)| result.map(|result| (key, result))) {
             result.map_err(|problem| problem.under(key))?;
         }
-        for (key, source) in self.sources() {
+        for (key, source, _) in self.stated() {
             if let Some(source) = source.filter(|source| !sources.contains_key(*source)) {
                 let known: Vec<&str> = sources.keys().map(String::as_str).collect();
                 let allowed = format!("a key of [sources]: {}", known.join(", "));
@@ -79,17 +90,22 @@ impl RunTechniques {
         Ok(())
     }
 
-    /// The techniques that rest on a stated number, and its source.
-    fn sources(&self) -> impl Iterator<Item = (&'static str, Option<&String>)> {
-        let early = self.early_stopping.as_ref().map(|technique| ("early_stopping", technique.source.as_ref()));
-        early.into_iter().chain(self.other_runs.as_ref().map(|technique| ("other_runs", technique.source.as_ref())))
+    /// The techniques that rest on a stated number, its source, and its class where it has one of its own.
+    fn stated(&self) -> impl Iterator<Item = (&'static str, Option<&String>, Option<Class>)> {
+        let stated = [
+            self.early_stopping.as_ref().map(|technique| ("early_stopping", technique.source.as_ref(), None)),
+            self.other_runs.as_ref().map(|technique| ("other_runs", technique.source.as_ref(), None)),
+            self.goodput.as_ref().map(|share| ("goodput", share.source.as_ref(), share.class)),
+            self.input_wait.as_ref().map(|share| ("input_wait", share.source.as_ref(), share.class)),
+        ];
+        stated.into_iter().flatten()
     }
 
     /// The class of the weakest number that a technique states; a number without a source is assumed.
     #[must_use]
     pub fn class(&self, sources: &BTreeMap<String, Source>) -> Class {
         let of = |source: Option<&String>| source.and_then(|key| sources.get(key)).map_or(Class::Assumed, |source| source.class);
-        self.sources().map(|(_, source)| of(source)).fold(Class::Measured, Class::max)
+        self.stated().map(|(_, source, own)| own.unwrap_or(of(source))).fold(Class::Measured, Class::max)
     }
 
     /// The work of every phase of `model` trained on `accelerators` with these techniques, and of the passes that evaluate.
@@ -136,6 +152,8 @@ impl RunTechniques {
             self.evaluation.as_ref().map(Evaluation::note),
             self.early_stopping.as_ref().map(|technique| technique.note(&cited(technique.source.as_ref()))),
             self.other_runs.as_ref().map(|technique| technique.note(&cited(technique.source.as_ref()))),
+            self.input_wait.as_ref().map(|share| runs::note_input_wait(share, &cited(share.source.as_ref()))),
+            self.goodput.as_ref().map(|share| runs::note_goodput(share, &cited(share.source.as_ref()))),
         ];
         notes.into_iter().flatten().collect()
     }

@@ -1,8 +1,10 @@
-//! What stands around a run of so many steps: an end before the last of them, and runs that failed or led to it.
+//! What stands around a run of so many steps: an end before the last of them, runs that failed or led to it, and the part of the
+//! wall-clock time in which no step runs.
 
 use serde::Deserialize;
 
 use crate::document::Problem;
+use crate::numeric::Estimate;
 use crate::units::Ratio;
 
 /// An end before the last step (Prechelt 1998, Early Stopping: But When?).
@@ -52,4 +54,37 @@ impl OtherRuns {
     pub(super) fn note(&self, cited: &str) -> String {
         format!("failed and development runs make it {} times the final run, each step of them like one of its steps: {cited}", self.factor)
     }
+}
+
+/// The least share of a time that steps may be left with.
+const LEAST: f64 = 1e-6;
+
+/// Checks a share of the wall-clock time that makes progress; the rest goes to restarts, to steps that they lose and to stragglers.
+pub(super) fn check_goodput(share: &Estimate<Ratio>) -> Result<(), Problem> {
+    check_share(share, LEAST, 1.0)
+}
+
+/// Checks a share of a step's time, the wait with it, in which accelerators wait for data.
+pub(super) fn check_input_wait(share: &Estimate<Ratio>) -> Result<(), Problem> {
+    check_share(share, 0.0, 1.0 - LEAST)
+}
+
+fn check_share(share: &Estimate<Ratio>, least: f64, most: f64) -> Result<(), Problem> {
+    let [low, high] = [1e-9, 1.0 - 1e-9].map(|p| share.distribution.quantile(p));
+    if low >= least && high <= most { Ok(()) } else { Err(Problem::new("", share.to_string(), format!("{least} to {most}"))) }
+}
+
+pub(super) fn note_goodput(share: &Estimate<Ratio>, cited: &str) -> String {
+    format!(
+        "a goodput of {:.1} % of the wall-clock time, which is stated, not predicted: {cited}; the rest (restarts, lost steps, stragglers) \
+         draws as the run does",
+        100.0 * share.centre().value()
+    )
+}
+
+pub(super) fn note_input_wait(share: &Estimate<Ratio>, cited: &str) -> String {
+    format!(
+        "{:.1} % of a step's time wait for data, a share that is stated, not predicted: {cited}; accelerators draw idle power meanwhile",
+        100.0 * share.centre().value()
+    )
 }
