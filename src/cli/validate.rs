@@ -56,6 +56,7 @@ impl Validate {
         let all = Everything {
             ledgers,
             runs: validate::runs(&store, &store.data_files("measurements/runs"), &class, held_out)?,
+            kernels: validate::kernels(&store, &class)?,
             circular: validate::circular(&mut Resolver::new(&store))?,
             recorded: calibrations(&mut Resolver::new(&store), &store, &CalibrationOptions::default())?,
             peers: validate::peers(&store)?,
