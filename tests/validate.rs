@@ -13,7 +13,9 @@ fn number(value: &Value) -> f64 {
 fn validate_shows_ledgers_runs_and_circular_figures_each_apart() {
     let place = Workplace::new();
     let printed = place.printed(&["validate", "--out", "o"]);
-    for title in ["Ledgers and memory", "Time and power of a step", "by device", "Whole regimes held out", "Circular: "] {
+    for title in
+        ["Ledgers and memory", "Time and power of a step", "by device", "Whole regimes held out", "Kernels by themselves", "Circular: "]
+    {
         assert!(printed.contains(title), "no {title} in\n{printed}");
     }
     let read = |name: &str| std::fs::read_to_string(place.path("o").join(name)).unwrap();
@@ -62,6 +64,29 @@ fn validate_shows_ledgers_runs_and_circular_figures_each_apart() {
         };
         assert!((held_out(fit) - held_out(shipped)).abs() < 0.02, "{}: {} {}", fit["name"], held_out(fit), held_out(shipped));
     }
+    // Of kernels, nothing is fitted; the errors follow from the points alike, and every point is in one of them.
+    let points = all["kernels"]["points"].as_array().unwrap();
+    let mut rows = 0;
+    for errors in all["kernels"]["errors"].as_array().unwrap() {
+        let of = |point: &&Value| ["table", "device", "kernel"].iter().all(|key| point[key] == errors[key]);
+        let here: Vec<&Value> = points.iter().filter(of).collect();
+        let mean = here.iter().map(|point| number(&point["error_percent"]).abs()).sum::<f64>() / here.len() as f64;
+        assert!((mean - number(&errors["mean_error_percent"])).abs() < 1e-9, "{errors}");
+        rows += here.len();
+    }
+    assert_eq!((rows, points.len()), (6 * 1024 + 42 + 74 + 120, rows));
+    // By hand: the products of FlashAttention at the class's shares of an A100's peak, saturation and launch.
+    let long = points.iter().find(|point| point["kernel"] == "FlashAttention, fwd" && point["id"] == "table 18, 65536 positions").unwrap();
+    let seconds = 4.0 * 16.0 * 8.0 * 65536_f64.powi(2) * 64.0 / (0.8 * 0.8 * 312e12) + 8e-6 + 4e-6;
+    assert!((number(&long["predicted"]) / seconds - 1.0).abs() < 1e-9, "{long}");
+    // Every shipped table is compared, or it is said why not.
+    for folder in ["runs", "kernels", "power", "published"] {
+        for file in std::fs::read_dir(format!("{}/measurements/{folder}", env!("CARGO_MANIFEST_DIR"))).unwrap() {
+            let path = file.unwrap().path();
+            let name = format!("| {folder}/{} |", path.file_stem().unwrap().to_string_lossy());
+            assert!(read("validation.md").contains(&name), "{name} is not in validation.md");
+        }
+    }
     assert!(read("validation.md").contains("| runs/vtrain_single | seconds |") && read("validation.md").contains("validation.svg"));
     assert!(read("validation.svg").contains("runs/vtrain_single"));
 }
@@ -71,7 +96,7 @@ fn every_case_can_be_printed() {
     let place = Workplace::new();
     let rows = place.printed(&["validate", "--rows"]);
     assert!(rows.lines().count() > 3000);
-    assert!(rows.contains("vtrain-multi-0") && rows.contains("held out"));
+    assert!(rows.contains("vtrain-multi-0") && rows.contains("held out") && rows.contains("not fitted"));
 }
 
 #[test]

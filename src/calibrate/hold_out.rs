@@ -20,11 +20,13 @@ pub enum Figure {
     Watts,
     /// Mean power of a node, W.
     NodeWatts,
+    /// Seconds of a kernel by itself.
+    KernelSeconds,
 }
 
 impl Figure {
     /// Every figure.
-    pub const ALL: [Self; 3] = [Self::Seconds, Self::Watts, Self::NodeWatts];
+    pub const ALL: [Self; 4] = [Self::Seconds, Self::Watts, Self::NodeWatts, Self::KernelSeconds];
 
     /// The word in files and outputs.
     #[must_use]
@@ -33,6 +35,7 @@ impl Figure {
             Self::Seconds => "seconds",
             Self::Watts => "watts",
             Self::NodeWatts => "node_watts",
+            Self::KernelSeconds => "kernel_seconds",
         }
     }
 }
@@ -98,7 +101,8 @@ impl Point {
     }
 
     /// The same with the interval that a calibration states.
-    pub(super) fn widened(self, calibration: &Calibration) -> Self {
+    #[must_use]
+    pub fn widened(self, calibration: &Calibration) -> Self {
         let widening = calibration.widening(self.figure, self.known_device, self.several_nodes);
         let spread = (QUANTILE * widening * self.deviation).exp();
         Self { low: self.computed / spread, high: self.computed * spread, ..self }

@@ -57,6 +57,7 @@ impl Validate {
             ledgers,
             runs: validate::runs(&store, &store.data_files("measurements/runs"), &class, held_out)?,
             node_power: validate::node_power(&mut Resolver::new(&store))?,
+            kernels: validate::kernels(&store, &class)?,
             circular: validate::circular(&mut Resolver::new(&store))?,
             recorded: calibrations(&mut Resolver::new(&store), &store, &CalibrationOptions::default())?,
             peers: validate::peers(&store)?,

@@ -92,8 +92,9 @@ impl Row {
 }
 
 impl Pass {
-    /// The time of it: what its kernels and exchanges take, and not less than the host takes to launch them.
-    fn time(&self, rates: &Rates) -> StepTime {
+    /// The time of it: what its kernels and exchanges take, and not less than the host takes to launch its layers.
+    #[must_use]
+    pub fn time(&self, rates: &Rates) -> StepTime {
         let (mut compute, mut memory, mut launches) = (0.0, 0.0, 0.0);
         for row in &self.rows {
             match row.time(rates) {

@@ -9,7 +9,7 @@ use super::scatter::Scatter;
 use super::style::{table as draw, wrap};
 use crate::calibrate::{Errors, Figure, Point, summary};
 use crate::units::{grouped, significant};
-use crate::validate::{Check, Everything, Peer, Validation, Verdict};
+use crate::validate::{Check, Everything, NOT_PREDICTED, Peer, Timed, Validation, Verdict};
 
 fn percent(share: f64) -> String {
     if share == 0.0 { "exact".to_string() } else { format!("{:.2} %", 100.0 * share) }
@@ -90,7 +90,9 @@ fn blocks(all: &Everything) -> Vec<Block> {
         runs(all),
         devices(all),
         regimes(all),
+        kernels(all),
         ledgers("Circular: the published hours and watts go in, so that this tests arithmetic and no prediction", &all.circular),
+        not_predicted(),
     ]
 }
 
@@ -245,6 +247,26 @@ fn regimes(all: &Everything) -> Block {
     block
 }
 
+/// Kernels by themselves.
+fn kernels(all: &Everything) -> Block {
+    let row = |(table, device, errors): (&str, &str, Errors)| {
+        let cells = errors_line(&errors).into_iter().enumerate().filter(|(column, _)| *column != 0 && *column != 2).map(|(_, cell)| cell);
+        [table, device].map(String::from).into_iter().chain(cells).collect()
+    };
+    let head = ["table", "device", "kernel", "rows", "mean\nerror", "median\nerror", "worst\nerror", "bias", "inside the\ninterval"];
+    let rows = all.kernels.errors().into_iter().map(row).collect();
+    let mut block = Block::new("Kernels by themselves, by class defaults, nothing fitted", &head, rows, 3);
+    block.notes.extend(all.kernels.notes.iter().cloned());
+    block.notes.extend(all.kernels.sources.iter().map(|(table, source)| format!("{table}: {source}.")));
+    block
+}
+
+/// Tables of which something is left out.
+fn not_predicted() -> Block {
+    let rows = NOT_PREDICTED.map(|(table, why)| vec![table.to_string(), wrap(why, 85, "").trim_end().to_string()]);
+    Block::new("Shipped tables of which rows are not predicted", &["table", "why"], rows.to_vec(), 2)
+}
+
 /// Every source once, with the tables it is of.
 fn sources(validations: &[Validation]) -> Vec<(&str, Vec<&str>)> {
     let mut out: Vec<(&str, Vec<&str>)> = Vec::new();
@@ -275,23 +297,25 @@ fn explanations(validations: &[Validation], holds: bool) -> Vec<(&str, Vec<&str>
 /// Every case, and every measured figure.
 #[must_use]
 pub fn rows(all: &Everything) -> String {
-    let seen = all.points().filter(|point| point.held_out.is_none());
-    let points = seen.chain(all.held_out()).map(|point| {
+    let line = |point: &Point, id: String, fitted: &str| {
         vec![
             point.table.clone(),
-            point.id.clone(),
+            id,
             point.device.clone(),
             point.figure.word().to_string(),
-            if point.held_out.is_some() { "held out" } else { "seen" }.to_string(),
+            fitted.to_string(),
             significant(point.computed),
             format!("{} to {}", significant(point.low), significant(point.high)),
             significant(point.measured),
             format!("{:+.1} %", 100.0 * point.error()),
             if point.is_inside() { "yes" } else { "no" }.to_string(),
         ]
-    });
+    };
+    let runs = all.points().filter(|point| point.held_out.is_none()).chain(all.held_out());
+    let runs = runs.map(|point| line(point, point.id.clone(), if point.held_out.is_some() { "held out" } else { "seen" }));
+    let kernels = all.kernels.timed.iter().map(|Timed { kind, point }| line(point, format!("{kind}, {}", point.id), "not fitted"));
     let head = ["table", "row", "device", "figure", "", "predicted", "90 % interval", "measured", "error", "inside"];
-    cases(&all.ledgers) + "\n" + &draw(head.map(String::from).to_vec(), points.collect(), 5) + "\n" + &cases(&all.circular)
+    cases(&all.ledgers) + "\n" + &draw(head.map(String::from).to_vec(), runs.chain(kernels).collect(), 5) + "\n" + &cases(&all.circular)
 }
 
 fn cases(validations: &[Validation]) -> String {
@@ -338,11 +362,37 @@ pub fn json(all: &Everything) -> String {
         "level": 0.9,
         "tables": ledgers,
         "runs": { "sources": sources, "fits": calibrations_value(&all.runs.made.calibrations), "points": points },
+        "kernels": kernels_value(all),
         "calibrations": calibrations_value(&all.recorded),
         "circular": tables(&all.circular),
         "peers": peers,
+        "not_predicted": NOT_PREDICTED.map(|(table, why)| json!({ "table": table, "why": why })),
     });
     serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
+}
+
+/// Kernels by themselves.
+fn kernels_value(all: &Everything) -> Value {
+    let errors = |(table, device, errors): (&str, &str, Errors)| {
+        json!({
+            "table": table, "device": device, "kernel": errors.regime, "figure": errors.figure.word(), "rows": errors.rows,
+            "mean_error_percent": 100.0 * errors.mean, "median_error_percent": 100.0 * errors.median,
+            "worst_error_percent": 100.0 * errors.worst, "bias_percent": 100.0 * errors.bias,
+            "inside_interval_percent": 100.0 * errors.inside,
+        })
+    };
+    let points = all.kernels.timed.iter().map(|Timed { kind, point }| {
+        json!({
+            "table": point.table, "kernel": kind, "id": point.id, "device": point.device, "figure": point.figure.word(),
+            "predicted": point.computed, "low": point.low, "high": point.high, "measured": point.measured,
+            "error_percent": 100.0 * point.error(),
+        })
+    });
+    let sources: Map<String, Value> = all.kernels.sources.iter().map(|(table, source)| (table.clone(), json!(source))).collect();
+    json!({
+        "fitted": false, "sources": sources, "notes": all.kernels.notes,
+        "errors": all.kernels.errors().into_iter().map(errors).collect::<Vec<_>>(), "points": points.collect::<Vec<_>>(),
+    })
 }
 
 /// One measured figure.

@@ -1,4 +1,4 @@
-//! Published tables: a CSV file of `measurements/published/` and the side-car that says where it is from.
+//! Tables of a known form: a CSV file of `measurements/` and the side-car that says where it is from.
 
 use std::collections::BTreeMap;
 
@@ -18,9 +18,14 @@ pub(super) struct Table<Row> {
 }
 
 impl<Row: DeserializeOwned> Table<Row> {
-    /// Reads the table of a name, whose rows have `columns`.
+    /// Reads the published table of a name, whose rows have `columns`.
     pub(super) fn read(library: &dyn Library, name: &str, columns: &str) -> Result<Self, Diagnostic> {
-        let data = |ending: &str| library.data(&format!("measurements/published/{name}.{ending}"), &Origin::whole("validate"));
+        Self::read_from(library, &format!("published/{name}"), columns)
+    }
+
+    /// Reads the table of a name with its folder.
+    pub(super) fn read_from(library: &dyn Library, name: &str, columns: &str) -> Result<Self, Diagnostic> {
+        let data = |ending: &str| library.data(&format!("measurements/{name}.{ending}"), &Origin::whole("validate"));
         let (text, table) = (data("toml")?, data("csv")?);
         let side_car = Node::parse(&text.file, &text.text)?;
         let source = cited(&side_car)?.into_iter().next().unwrap_or_default();
