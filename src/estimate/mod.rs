@@ -7,15 +7,17 @@ mod beside;
 mod compile;
 mod crossings;
 mod inputs;
+mod memory_fit;
+mod phase;
 mod results;
 mod sensitivity;
 mod threshold;
 mod time_model;
 
 pub use inputs::InputValue;
-pub use results::{
-    AssumptionResult, CaseResult, Estimated, MemoryFit, Metric, PhaseResult, PublishedCheck, Results, Swing, ThresholdResult,
-};
+pub use memory_fit::MemoryFit;
+pub use phase::PhaseResult;
+pub use results::{AssumptionResult, CaseResult, Estimated, Metric, PublishedCheck, Results, Swing, ThresholdResult};
 
 use compile::Compiled;
 use inputs::Inputs;

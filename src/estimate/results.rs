@@ -1,16 +1,15 @@
 //! Results of a scenario as plain values.
 
-use super::beside::Beside;
 use super::inputs::InputValue;
-use super::time_model::rates_of;
+use super::memory_fit::MemoryFit;
+use super::phase::PhaseResult;
+use super::time_model::central;
 use crate::calibrate::{Basis, speeds};
-use crate::ledger::{Ledger, Unit, Work};
+use crate::ledger::{Ledger, Unit};
 use crate::numeric::Interval;
-use crate::perf::{Collective, Rates, StepTime, step_time};
 use crate::quality::Quality;
-use crate::scenario::{Case, Known, Published, Quantity, Settings};
+use crate::scenario::{Case, Published, Quantity, Settings};
 use crate::source::Class;
-use crate::training::{Memory, PhaseWork, Purpose, fitting};
 use crate::units::{Bytes, Quantity as _, Seconds};
 
 /// What is estimated of a case.
@@ -89,66 +88,6 @@ pub struct Estimated {
     pub class: Class,
     /// Components that it lacks, by name.
     pub lacks: Vec<&'static str>,
-}
-
-/// Where the time of a phase's step goes, at central values.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PhaseResult {
-    /// What its steps are for.
-    pub purpose: Purpose,
-    /// Positions of a sequence.
-    pub sequence_length: u64,
-    /// Optimizer steps.
-    pub steps: f64,
-    /// Sequences that one accelerator runs at once.
-    pub micro_batch: u64,
-    /// Time of a step.
-    pub step: StepTime,
-    /// Time beside it in which accelerators wait for data, where a share is stated.
-    pub input_wait: Option<Seconds>,
-    /// Time beside both that makes no progress, where a goodput is stated.
-    pub lost: Option<Seconds>,
-    /// Share of the step in products with trained matrices.
-    pub linear_share: f64,
-    /// Share of the step in products that mix positions.
-    pub mixing_share: f64,
-    /// Share of the step in kernels that gather or sort rows.
-    pub gather_share: f64,
-    /// Share of the step in element-wise kernels.
-    pub elementwise_share: f64,
-    /// What accelerators exchange in a step, with the time that no work hides.
-    pub collectives: Vec<(Collective, Seconds)>,
-    /// Executed FLOPs of products in a step of one accelerator.
-    pub flops: f64,
-    /// Bytes moved in a step of one accelerator.
-    pub bytes: f64,
-}
-
-/// Whether a step fits the device.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MemoryFit {
-    /// Memory that the model's step takes.
-    pub model: Bytes,
-    /// With the framework's overhead.
-    pub needed: Bytes,
-    /// Its parts.
-    pub parts: Memory,
-    /// The driver's context.
-    pub context: Known,
-    /// Share of the rest that allocator blocks not in use take.
-    pub fragmentation: Known,
-    /// What the device has.
-    pub capacity: Bytes,
-    /// What would fit, if this does not.
-    pub instead: Vec<String>,
-}
-
-impl MemoryFit {
-    /// Whether it fits.
-    #[must_use]
-    pub fn fits(&self) -> bool {
-        self.needed <= self.capacity
-    }
 }
 
 /// One case's results.
@@ -469,11 +408,11 @@ impl CaseResult {
         self.trained_parameters = ledger.filter(|_| case.training.is_some()).map(Ledger::changed_parameters);
         self.index_bits = ledger.map_or(0.0, Ledger::index_bits);
         self.offers = case.offers.iter().map(|offer| offer.name.clone()).chain(case.own.as_ref().map(|_| "own".to_string())).collect();
-        if let Some(rates) = rates_of(case) {
-            self.phases = case.phases.iter().map(|phase| PhaseResult::of(case, phase, &rates)).collect();
+        if let Some((rates, power)) = central(case) {
+            self.phases = case.phases.iter().map(|phase| PhaseResult::of(case, phase, &rates, power.as_ref())).collect();
             self.basis = Some(case.basis.to_string());
         }
-        self.memory = memory_fit(case);
+        self.memory = MemoryFit::of(case);
         self.quality.clone_from(&case.quality);
         self.notes.extend(case.technique_notes.iter().cloned());
         if let Some((stack, why)) = case.stack.as_ref().zip(case.stack_refused.as_ref()) {
@@ -524,61 +463,4 @@ impl CaseResult {
             }
         }
     }
-}
-
-impl PhaseResult {
-    fn of(case: &Case, phase: &PhaseWork, rates: &Rates) -> Self {
-        let step = step_time(&phase.work, rates);
-        let (input_wait, lost) = Beside::step(case, step.total());
-        let share = |kind: Work| {
-            let time = step_time(&phase.work.only(kind), rates);
-            (time.compute + time.memory + time.launch) / step.total()
-        };
-        Self {
-            purpose: phase.purpose,
-            sequence_length: phase.sequence_length,
-            steps: phase.steps,
-            micro_batch: phase.micro_batch,
-            step,
-            input_wait,
-            lost,
-            linear_share: share(Work::Linear),
-            mixing_share: share(Work::Mixing),
-            gather_share: share(Work::Gather),
-            elementwise_share: share(Work::Elementwise),
-            collectives: phase.work.collectives().iter().map(|collective| (*collective, collective.exposed(rates))).collect(),
-            flops: phase.work.flops().value(),
-            bytes: phase.work.bytes().value(),
-        }
-    }
-}
-
-fn memory_fit(case: &Case) -> Option<MemoryFit> {
-    let (device, model) = (case.accelerator.as_ref()?, case.model.as_ref()?);
-    let overhead = &case.performance.memory_overhead;
-    let (context, fragmentation) = (overhead.context.centre(), overhead.fragmentation.centre().value());
-    let capacity = device.memory.capacity.centre();
-    let largest = case.phases.iter().max_by(|a, b| a.memory.peak().value().total_cmp(&b.memory.peak().value()))?;
-    let needed = largest.memory.with_overhead(context, fragmentation);
-    let fits = |memory: &Memory| memory.with_overhead(context, fragmentation) <= capacity;
-    let instead = match &case.training {
-        // The search knows the model alone.
-        Some(_) if needed > capacity && largest.companions != Memory::default() => {
-            vec!["a smaller micro_batch or checkpointing (not searched beside a teacher or a generator)".to_string()]
-        }
-        Some(training) if needed > capacity => {
-            let batches = (largest.micro_batch, largest.accumulation);
-            fitting(training, model, case.accelerators, largest.sequence_length, batches, fits)
-        }
-        _ => Vec::new(),
-    };
-    Some(MemoryFit {
-        model: largest.memory.peak(),
-        needed,
-        parts: largest.memory,
-        context: case.parameter(&overhead.context),
-        fragmentation: case.parameter(&overhead.fragmentation),
-        capacity,
-        instead,
-    })
 }

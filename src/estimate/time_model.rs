@@ -238,9 +238,10 @@ fn label(parameter: Parameter, precision: Precision) -> (&'static str, &'static 
     }
 }
 
-/// The rates of a case at central values, if it has a time model.
-pub(super) fn rates_of(case: &Case) -> Option<Rates> {
+/// The rates of a case and what its accelerators draw at central values, if it has a time model.
+pub(super) fn central(case: &Case) -> Option<(Rates, Option<PowerRates>)> {
     let mut inputs = Inputs::default();
     let model = TimeModel::new(case, &mut inputs)?;
-    Some(model.rates(&inputs.centre()))
+    let row = inputs.centre();
+    Some((model.rates(&row), model.power(&row)))
 }

@@ -174,6 +174,13 @@ fn case(case: &CaseResult) -> Value {
                 value[key] = json!(time.value());
             }
         }
+        if let Some((throttled, energy)) = phase.power {
+            value["throttled_s"] = json!(throttled.value());
+            value["step_energy_j"] = json!({
+                "idle": energy.idle.value(), "products": energy.products.value(), "traffic": energy.traffic.value(),
+                "links": energy.links.value(),
+            });
+        }
         value
     });
     out.insert("phases".into(), Value::Array(phases.collect()));

@@ -6,7 +6,7 @@ use crate::estimate::{CaseResult, Metric, PhaseResult};
 use crate::inference::STORAGE;
 use crate::quality::Quality;
 use crate::training::Purpose;
-use crate::units::{Bytes, Seconds, grouped, significant};
+use crate::units::{Bytes, Joules, Seconds, grouped, significant};
 
 const WIDTH: usize = 110;
 
@@ -207,7 +207,43 @@ impl Report<'_> {
             "",
         );
         out.push('\n');
-        out
+        out + &self.energies()
+    }
+
+    /// Where the energy of a step of one accelerator goes.
+    fn energies(&self) -> String {
+        let phases = self.results.cases.iter().flat_map(|case| case.phases.iter().map(move |phase| (case, phase)));
+        let row = |(case, phase): (&CaseResult, &PhaseResult)| {
+            let (throttled, energy) = phase.power?;
+            let total = energy.total();
+            let share = |part: Joules| format!("{:.0} %", 100.0 * (part / total));
+            let slower = throttled / phase.step.total();
+            Some(vec![
+                phase_label(case, phase),
+                phase.sequence_length.to_string(),
+                total.to_string(),
+                share(energy.idle),
+                share(energy.products),
+                share(energy.traffic),
+                share(energy.links),
+                if slower > 5e-4 { format!("{:.1} %", 100.0 * slower) } else { "-".into() },
+            ])
+        };
+        let rows: Vec<Vec<String>> = phases.filter_map(row).collect();
+        if rows.is_empty() {
+            return String::new();
+        }
+        let head = [
+            "where its energy goes",
+            "positions",
+            "an accelerator's",
+            "idle",
+            "products",
+            "memory\ntraffic",
+            "links",
+            "longer by the\npower limit",
+        ];
+        table(head.map(String::from).to_vec(), rows, 1) + "\n"
     }
 
     fn swings(&self) -> String {
@@ -384,13 +420,17 @@ fn percent(saving: crate::numeric::Interval) -> String {
     format!("{:.1}\n{:.1} to {:.1}", saving.value, saving.low, saving.high)
 }
 
+/// The case, and what the phase is for where that is not to train.
+fn phase_label(case: &CaseResult, phase: &PhaseResult) -> String {
+    label(case) + if phase.purpose == Purpose::Evaluation { ", evaluation" } else { "" }
+}
+
 fn phase_row(case: &CaseResult, phase: &PhaseResult) -> Vec<String> {
     let total = phase.step.total();
     let share = |part: Seconds| format!("{:.0} %", 100.0 * (part / total));
     let of = |share: f64| format!("{:.0} %", 100.0 * share);
-    let evaluation = if phase.purpose == Purpose::Evaluation { ", evaluation" } else { "" };
     vec![
-        label(case) + evaluation,
+        phase_label(case, phase),
         phase.sequence_length.to_string(),
         phase.micro_batch.to_string(),
         total.to_string(),
