@@ -211,6 +211,7 @@ impl<'a> Workshop<'a> {
             matmul: peak.centre().value(),
             bandwidth: device.memory.bandwidth.centre().value(),
             link: link.map(|bandwidth| bandwidth.centre().value()),
+            mesh: device.link.as_ref().and_then(|link| link.mesh),
             network: node.as_ref().and_then(|node| node.network.as_ref()).map(|network| network.bandwidth_one_way.centre().value()),
             node: run.per_node as f64,
             speeds: speeds(device, precision),

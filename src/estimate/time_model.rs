@@ -3,7 +3,7 @@
 use super::beside::Beside;
 use super::inputs::{Handle, Inputs};
 use crate::calibrate::{Basis, speeds};
-use crate::hardware::{Parameter, PowerScales, Precision};
+use crate::hardware::{Mesh, Parameter, PowerScales, Precision};
 use crate::perf::{Achieved, Peaks, PowerEnvelope, PowerRates, Rates, Speeds, StepWork, step_time};
 use crate::scenario::Case;
 use crate::source::Class;
@@ -16,6 +16,7 @@ pub(super) struct TimeModel {
     peak: Handle,
     bandwidth: Handle,
     link: Option<Handle>,
+    mesh: Option<Mesh>,
     network: Option<Handle>,
     /// The parameters, in the order of [`Parameter::ALL`]; none where one has no part.
     parameters: [Option<Handle>; Parameter::ALL.len()],
@@ -108,6 +109,7 @@ impl TimeModel {
                 &case.device_value(&device.memory.bandwidth, device.memory.source.as_deref()),
             ),
             link: link.as_ref().map(|link| inputs.add("device: link", "B/s", link)),
+            mesh: device.link.as_ref().and_then(|link| link.mesh),
             network: node_network
                 .map(|network| inputs.add("node: network", "B/s", &case.node_value(&network.bandwidth_one_way, network.source.as_deref()))),
             parameters: handles,
@@ -131,6 +133,7 @@ impl TimeModel {
             matmul: self.peak.of(row),
             bandwidth: self.bandwidth.of(row),
             link: self.link.map(|link| link.of(row)),
+            mesh: self.mesh,
             network: self.network.map(|network| network.of(row)),
             node: self.per_node,
             speeds: self.speeds,

@@ -236,12 +236,45 @@ pub struct TrainingPower {
 pub struct Link {
     /// Its name.
     pub name: String,
+    /// How many links rings have, where no switch joins them.
+    #[serde(default)]
+    pub mesh: Option<Mesh>,
+    /// Key of the source of that.
+    #[serde(default)]
+    pub mesh_source: Option<String>,
     /// One way, all lanes of a device together.
     #[serde(default)]
     pub bandwidth_one_way: Option<Estimate<BytesPerSecond>>,
     /// Key of the source.
     #[serde(default)]
     pub source: Option<String>,
+}
+
+/// Links between devices of a node that no switch joins: rings of few devices have not all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mesh {
+    /// Links of a ring of two.
+    pub pair: u64,
+    /// Of three or four.
+    pub quad: u64,
+    /// Of more: all that a device has.
+    pub all: u64,
+}
+
+impl Mesh {
+    /// Share of its links that a device uses in a ring of so many.
+    #[must_use]
+    pub fn share(&self, devices: f64) -> f64 {
+        let links = if devices <= 2.0 {
+            self.pair
+        } else if devices <= 4.0 {
+            self.quad
+        } else {
+            self.all
+        };
+        links as f64 / self.all as f64
+    }
 }
 
 /// The process that the compute dies are made in.

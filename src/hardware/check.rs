@@ -147,6 +147,13 @@ impl Accelerator {
             }
         }
         if let Some(link) = &self.link {
+            if let Some(mesh) = link.mesh {
+                check.source("link.mesh", link.mesh_source.as_ref());
+                if !(1 <= mesh.pair && mesh.pair <= mesh.quad && mesh.quad <= mesh.all && mesh.all <= 64) {
+                    let found = format!("{}, {} and {} links", mesh.pair, mesh.quad, mesh.all);
+                    check.error(Problem::new("link.mesh", found, "pair <= quad <= all, from 1 to 64"));
+                }
+            }
             check.value("link.bandwidth_one_way", link.bandwidth_one_way.as_ref(), link.source.as_ref(), 1e9, 5e12);
         }
         if let Some(process) = &self.process {

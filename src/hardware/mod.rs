@@ -5,7 +5,7 @@ mod check;
 mod node;
 mod performance;
 
-pub use accelerator::{Accelerator, Power, Precision};
+pub use accelerator::{Accelerator, Mesh, Power, Precision};
 pub use check::{Finding, Severity};
 pub use node::NodeProfile;
 pub use performance::{Parameter, Performance, PowerScales};

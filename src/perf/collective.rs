@@ -100,7 +100,7 @@ impl Collective {
     /// share of one; as many rings as there are of them have the share of each.
     fn bandwidth(&self, rates: &Rates) -> f64 {
         if self.reach <= rates.node {
-            return rates.inner_link;
+            return rates.inner_link * rates.mesh.map_or(1.0, |mesh| mesh.share(self.devices));
         }
         let apart = if self.kind == CollectiveKind::SendReceive { rates.node } else { self.reach / self.devices };
         let members = (rates.node / apart).clamp(1.0, self.devices);

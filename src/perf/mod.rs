@@ -153,6 +153,7 @@ fn slowest_node(nodes: f64, scatter: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hardware::Mesh;
     use crate::ledger::{Component, Kernel, Pattern, Unit};
     use crate::units::Watts;
 
@@ -251,6 +252,27 @@ mod tests {
             assert!((sum(8.0, reach).time(rates).value() - 2.0 * 7.0 / 8.0 * time).abs() < 1e-12);
         }
         assert!((sum(8.0, 8.0).time(&Rates { node: 4.0, ..large }).value() - 2.0 * 7.0 / 8.0 * 0.02).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_small_ring_in_a_mesh_without_a_switch_has_not_all_links() {
+        let mesh = Rates { mesh: Some(Mesh { pair: 1, quad: 4, all: 6 }), half_message: 0.0, latency: 0.0, node: 8.0, ..rates() };
+        let time = |devices: f64, rates: &Rates| {
+            let one = Collective {
+                name: "gradients",
+                kind: CollectiveKind::AllReduce,
+                when: When::Between,
+                message: 1e9,
+                times: 1.0,
+                devices,
+                reach: devices,
+                hidden: false,
+            };
+            one.time(rates).value()
+        };
+        for (devices, share) in [(2.0, 1.0 / 6.0), (4.0, 4.0 / 6.0), (8.0, 1.0)] {
+            assert!((time(devices, &Rates { mesh: None, ..mesh }) / time(devices, &mesh) - share).abs() < 1e-12);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a device and its framework achieve: peaks of the hardware, times what a calibration says is reached of them.
 
-use crate::hardware::Parameter;
+use crate::hardware::{Mesh, Parameter};
 use crate::ledger::{Pattern, Unit};
 
 /// The value of every parameter.
@@ -37,6 +37,8 @@ pub struct Peaks {
     pub link: Option<f64>,
     /// The network of a node, one way, B/s; none where no profile states it.
     pub network: Option<f64>,
+    /// The links that this is made of, where no switch joins them.
+    pub mesh: Option<Mesh>,
     /// Accelerators in a node.
     pub node: f64,
     /// What runs faster than dense products of the step's precision.
@@ -68,6 +70,8 @@ pub struct Rates {
     pub step_overhead: f64,
     /// Achieved bandwidth of a ring inside a node at large messages, B/s.
     pub inner_link: f64,
+    /// The links that this is made of, where no switch joins them.
+    pub mesh: Option<Mesh>,
     /// The same of a ring through nodes that all their accelerators belong to.
     pub network: f64,
     /// Share of it that exchanges between passes reach.
@@ -110,6 +114,7 @@ impl Rates {
             host_exchange: of(Parameter::HostExchange),
             step_overhead: of(Parameter::StepOverhead),
             inner_link: stated(peaks.link, peaks.network) * of(Parameter::Link),
+            mesh: peaks.mesh,
             network: stated(peaks.network, peaks.link) * of(Parameter::Network),
             between: of(Parameter::Between),
             rings: of(Parameter::Rings),
@@ -137,6 +142,7 @@ impl Rates {
             host_exchange: 0.0,
             step_overhead: 0.0,
             inner_link: f64::INFINITY,
+            mesh: None,
             network: f64::INFINITY,
             between: 1.0,
             rings: 1.0,

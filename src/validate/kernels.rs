@@ -29,8 +29,7 @@ const NOTES: [&str; 6] = [
     "In part these are no tests: saturation time is from the products of the A100 here, the low end of the efficiency of products \
      from the MI210, efficiency and half message of exchanges from these all-reduces (sources gemm-saturation, achieved-matmul, \
      nccl-busbw and nccl-fit of the class defaults)",
-    "The tables say neither form nor memory of most cards: the profiles are those that the names a100, v100 and mi210 stand for. \
-     A pair of V100 here uses one pair of links of six, which the class does not know",
+    "The tables say neither form nor memory of most cards: the profiles are those that the names a100, v100 and mi210 stand for",
     "The latency of an exchange comes on top of a half message that was fitted to times which hold it: small messages come out slow. \
      In training, that latency holds waiting too",
     "Attention at short lengths measures how fast PyTorch launches, which is not in these times. FlashAttention is its first version, \
@@ -112,6 +111,7 @@ impl Device {
             matmul: device.peak.at(PRECISION).ok_or_else(lacks)?.centre().value(),
             bandwidth: device.memory.bandwidth.centre().value(),
             link: link.map(|bandwidth| bandwidth.centre().value()),
+            mesh: device.link.as_ref().and_then(|link| link.mesh),
             network: None,
             // No row leaves its node.
             node: f64::INFINITY,
