@@ -77,6 +77,9 @@ fn a_power_limit_trades_time_for_energy() {
     let (full, half) = (of("250"), of("125"));
     assert_eq!(full.2, "calibration zeus-nvidia-fp32");
     let (time, energy) = (half.0 / full.0, half.0 * half.1 / (full.0 * full.1));
+    let out = lowcarb(&["predict", &path.display().to_string(), "--set", "power_limit_w=20"], folder.path());
+    assert_eq!(out.code, 2);
+    assert!(out.stderr.contains("power_limit_w: found 20 W, allowed: more than 35 W"), "{}", out.stderr);
     // Zeus, BERT on a V100 at 125 W against 250 W: 1.45 times the time, 0.78 times the energy.
     assert!((1.25..1.65).contains(&time) && (0.7..0.86).contains(&energy), "{time} {energy}");
 }

@@ -190,11 +190,17 @@ impl<'a> Workshop<'a> {
         let idle_share = self.class.power.idle_share_of_limit.centre().value();
         let (device, _) = self.device(run)?;
         let Some(power) = &device.power else { return Ok(None) };
-        let limit = power.limit.centre();
+        let board = power.limit.centre();
+        let idle = power.idle.as_ref().map_or(board * idle_share, Estimate::centre);
+        let limit = run.power_limit.map_or(board, Watts::new);
+        if limit <= idle {
+            let allowed = format!("more than {idle}, which the {} draws with nothing to do", device.name);
+            return Err(Diagnostic::new(&run.origin, "power_limit_w", limit.to_string(), allowed));
+        }
         Ok(Some(PowerEnvelope {
-            idle: power.idle.as_ref().map_or(limit * idle_share, Estimate::centre),
-            limit: run.power_limit.map_or(limit, Watts::new),
-            reference: (Units::of(run.precision) == Units::Tensor).then_some(limit),
+            idle,
+            limit,
+            reference: (Units::of(run.precision) == Units::Tensor).then_some(board),
             scales: device.power_scales(run.precision),
         }))
     }
