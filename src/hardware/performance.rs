@@ -46,7 +46,7 @@ pub enum Parameter {
     Rings,
     /// Standard deviation of the time of nodes that do the same, as a share of it.
     Scatter,
-    /// Message that reaches half of the bandwidth.
+    /// Message that reaches half of the bandwidth inside a node.
     HalfMessage,
     /// Time of an exchange beyond its message.
     Latency,
@@ -237,8 +237,9 @@ pub struct Nodes {
     pub scatter: Estimate<Ratio>,
 }
 
-/// Collectives: bandwidth = link x efficiency x S / (S + half_message), S the bytes; through nodes, network x network_efficiency in
-/// place of link x efficiency, x (accelerators of a node in the ring) ^ rings / accelerators of a node where not all are in it.
+/// Collectives: a message of S bytes takes as long as S + half_message at link x efficiency inside a node. Through nodes it loses the same
+/// time, and its bytes pass at network x network_efficiency, x (accelerators of a node in the ring) ^ rings / accelerators of a node
+/// where not all are in it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Collective {
@@ -250,7 +251,7 @@ pub struct Collective {
     pub between_passes: Estimate<Ratio>,
     /// Exponent of the number of a node's accelerators in a ring.
     pub rings: Estimate<Ratio>,
-    /// Message that reaches half of it.
+    /// Message that reaches half of the bandwidth inside a node.
     pub half_message: Estimate<Bytes>,
     /// Time of an exchange beyond its message.
     pub latency: Estimate<Seconds>,

@@ -71,14 +71,15 @@ pub struct Collective {
 
 impl Collective {
     /// The time of one: in rings, n - 1 steps of an n-th of the message, twice of them for a sum that all receive
-    /// (Patarasuk and Yuan 2009), with a bandwidth that depends on the message, and a latency.
+    /// (Patarasuk and Yuan 2009), with what a message loses on the way to its bandwidth, and a latency.
     #[must_use]
     pub fn time(&self, rates: &Rates) -> Seconds {
         if self.devices <= 1.0 || self.message <= 0.0 {
             return Seconds::new(0.0);
         }
-        let bandwidth = self.bandwidth(rates) * self.message / (self.message + rates.half_message);
-        Seconds::new(self.sent() / bandwidth + rates.latency)
+        // What a message loses on the way to its bandwidth is a time, that of the half message over the links of a node.
+        let lost = self.sent() / self.message * rates.half_message / rates.inner_link;
+        Seconds::new(self.sent() / self.bandwidth(rates) + lost + rates.latency)
     }
 
     /// Bytes that one of the accelerators sends each time.
