@@ -70,6 +70,7 @@ pub fn bounds(parameter: Parameter) -> (f64, f64) {
         Parameter::Matmul
         | Parameter::Mixing
         | Parameter::Unaligned
+        | Parameter::Wave
         | Parameter::Narrow
         | Parameter::Memory
         | Parameter::Gather

@@ -215,6 +215,7 @@ impl<'a> Workshop<'a> {
         let link = device.link.as_ref().and_then(|link| link.bandwidth_one_way.as_ref());
         Ok(Peaks {
             matmul: peak.centre().value(),
+            multiprocessors: device.board.as_ref().and_then(|board| board.multiprocessors).map(|count| count as f64),
             bandwidth: device.memory.bandwidth.centre().value(),
             link: link.map(|bandwidth| bandwidth.centre().value()),
             mesh: device.link.as_ref().and_then(|link| link.mesh),

@@ -17,6 +17,7 @@ pub(super) struct TimeModel {
     bandwidth: Handle,
     link: Option<Handle>,
     mesh: Option<Mesh>,
+    multiprocessors: Option<f64>,
     network: Option<Handle>,
     /// The parameters, in the order of [`Parameter::ALL`]; none where one has no part.
     parameters: [Option<Handle>; Parameter::ALL.len()],
@@ -109,6 +110,7 @@ impl TimeModel {
                 &case.device_value(&device.memory.bandwidth, device.memory.source.as_deref()),
             ),
             link: link.as_ref().map(|link| inputs.add("device: link", "B/s", link)),
+            multiprocessors: device.board.as_ref().and_then(|board| board.multiprocessors).map(|count| count as f64),
             mesh: device.link.as_ref().and_then(|link| link.mesh),
             network: node_network
                 .map(|network| inputs.add("node: network", "B/s", &case.node_value(&network.bandwidth_one_way, network.source.as_deref()))),
@@ -131,6 +133,7 @@ impl TimeModel {
     fn rates(&self, row: &[f64]) -> Rates {
         let peaks = Peaks {
             matmul: self.peak.of(row),
+            multiprocessors: self.multiprocessors,
             bandwidth: self.bandwidth.of(row),
             link: self.link.map(|link| link.of(row)),
             mesh: self.mesh,
@@ -216,6 +219,7 @@ fn label(parameter: Parameter, precision: Precision) -> (&'static str, &'static 
         Parameter::Matmul => ("device: efficiency of products", ""),
         Parameter::Mixing => ("device: share that products of activations reach", ""),
         Parameter::Unaligned => ("device: share that unaligned products reach", ""),
+        Parameter::Wave => ("device: exponent of filled waves of tiles", ""),
         Parameter::Narrow => ("device: share that products of 8 bits reach", ""),
         Parameter::Saturation => ("device: saturation time of a product", "s"),
         Parameter::Memory => ("device: efficiency of memory", ""),

@@ -298,6 +298,9 @@ pub struct Board {
     /// The kind of device memory.
     #[serde(default)]
     pub memory: Option<MemoryKind>,
+    /// Multiprocessors (of AMD, compute units): as many tiles of a product run at once.
+    #[serde(default)]
+    pub multiprocessors: Option<u64>,
     /// The highest clock, at which peaks are quoted, MHz.
     #[serde(default)]
     pub boost_clock_mhz: Option<f64>,

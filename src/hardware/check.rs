@@ -164,6 +164,9 @@ impl Accelerator {
         }
         if let Some(board) = &self.board {
             check.source("board", board.source.as_ref());
+            if let Some(count) = board.multiprocessors.filter(|count| !(1..=2000).contains(count)) {
+                check.error(Problem::new("board.multiprocessors", count.to_string(), "1 to 2000"));
+            }
             if let Some(clock) = board.boost_clock_mhz.filter(|clock| !(100.0..=5000.0).contains(clock)) {
                 check.error(Problem::new("board.boost_clock_mhz", clock.to_string(), "100 to 5000"));
             }
@@ -307,6 +310,7 @@ impl Performance {
         check.value("power.memory_pj_per_byte", Some(&self.power.memory_pj_per_byte), None, 1.0, 2000.0);
         check.value("power.link_pj_per_byte", Some(&self.power.link_pj_per_byte), None, 0.1, 5000.0);
         check.value("power.sharpness", Some(&self.power.sharpness), None, 1.0, 100.0);
+        check.value("matmul.wave", Some(&self.matmul.wave), None, 0.0, 1.0);
         check.value("collective.rings", Some(&self.collective.rings), None, 0.0, 1.0);
         check.value("nodes.scatter", Some(&self.nodes.scatter), None, 0.0, 1.0);
         check.value("collective.half_message", Some(&self.collective.half_message), None, 0.0, 1e10);

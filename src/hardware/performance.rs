@@ -20,6 +20,8 @@ pub enum Parameter {
     Mixing,
     /// Share of either that products reach whose sizes do not fit the units.
     Unaligned,
+    /// How much of the last wave's idle multiprocessors a product feels, as an exponent: 1 for whole waves of equal tiles.
+    Wave,
     /// Share of their peak over the dense one's that products of 8 bits reach.
     Narrow,
     /// Time that a product takes beyond its FLOPs at the full rate.
@@ -68,10 +70,11 @@ pub enum Parameter {
 
 impl Parameter {
     /// Every parameter.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Matmul,
         Self::Mixing,
         Self::Unaligned,
+        Self::Wave,
         Self::Narrow,
         Self::Saturation,
         Self::Memory,
@@ -103,6 +106,7 @@ impl Parameter {
             Self::Matmul => "matmul.efficiency",
             Self::Mixing => "matmul.mixing",
             Self::Unaligned => "matmul.unaligned",
+            Self::Wave => "matmul.wave",
             Self::Narrow => "matmul.narrow",
             Self::Saturation => "matmul.saturation_time",
             Self::Memory => "memory.efficiency",
@@ -192,6 +196,8 @@ pub struct Matmul {
     pub mixing: Estimate<Ratio>,
     /// Share of either that products on tensor units reach with a size that is no multiple of 4 bytes.
     pub unaligned: Estimate<Ratio>,
+    /// Exponent of the share of multiprocessors that tiles of a product fill, over all of its waves.
+    pub wave: Estimate<Ratio>,
     /// Share of their peak over the dense one that products of 8 bits reach, linear layers' efficiency apart.
     pub narrow: Estimate<Ratio>,
     /// Time that a product takes beyond its FLOPs at the full rate.
@@ -364,6 +370,7 @@ impl Performance {
             Parameter::Mixing => matmul.mixing.clone(),
             Parameter::Unaligned if precision == Precision::Fp32 => matmul.unaligned.clone().with(Distribution::Fixed(1.0)),
             Parameter::Unaligned => matmul.unaligned.clone(),
+            Parameter::Wave => matmul.wave.clone(),
             Parameter::Narrow => matmul.narrow.clone(),
             Parameter::Saturation => matmul.saturation_time.in_base_units(),
             Parameter::Memory => self.memory.efficiency.clone(),

@@ -291,7 +291,8 @@ impl Op {
 
     /// The forward kernel.
     pub(super) fn forward_kernel(&self) -> Kernel {
-        self.kernel(self.forward, self.times, self.units.forward)
+        let tiles = self.plain().map_or(0.0, |shape| tiles(shape.batch, shape.m, shape.n));
+        Kernel { tiles, ..self.kernel(self.forward, self.times, self.units.forward) }
     }
 
     fn kernel(&self, cost: Cost, times: f64, unit: Unit) -> Kernel {
@@ -306,6 +307,7 @@ impl Op {
             bytes: one.bytes(),
             unit,
             aligned: self.is_aligned(),
+            tiles: 0.0,
         }
     }
 
@@ -324,13 +326,19 @@ impl Op {
         again.into_iter().chain(self.backward_kernels().into_iter().flatten())
     }
 
-    /// The kernels of both gradients of a product that differ in what they can run on, or all backward kernels as one row.
+    /// The sizes of a plain product; nothing of what a fused kernel computes.
+    fn plain(&self) -> Option<Shape> {
+        self.shape.filter(|_| self.rule == Rule::Product)
+    }
+
+    /// The kernels of both gradients of a product, or all backward kernels as one row.
     fn backward_kernels(&self) -> [Option<Kernel>; 3] {
-        if self.rule == Rule::Product && self.units != Units::default() {
+        if let Some(shape) = self.plain() {
             let all: f64 = self.inputs.iter().map(|input| input.bytes).sum();
             let of = |index: usize, unit: Unit| {
                 let input = self.inputs.get(index).filter(|input| input.gradient)?;
-                Some(self.kernel(self.product_gradient(input, all), self.times, unit))
+                let tiles = if index == 0 { tiles(shape.batch, shape.m, shape.k) } else { tiles(shape.batch, shape.k, shape.n) };
+                Some(Kernel { tiles, ..self.kernel(self.product_gradient(input, all), self.times, unit) })
             };
             let products = [of(0, self.units.input_gradient), of(1, self.units.weight_gradient)];
             let rounding = self.rounding().filter(|_| products.iter().any(Option::is_some));
@@ -340,6 +348,12 @@ impl Op {
         let backward = self.derivative();
         [(backward.launches > 0.0).then(|| self.kernel(backward, self.times, Unit::Dense)), None, None]
     }
+}
+
+/// Tiles of an output of these sizes.
+fn tiles(batch: f64, rows: f64, columns: f64) -> f64 {
+    const SIDE: f64 = 128.0;
+    batch * (rows / SIDE).ceil() * (columns / SIDE).ceil()
 }
 
 /// What kind of work a kernel does.
@@ -374,6 +388,8 @@ pub struct Kernel {
     pub unit: Unit,
     /// Whether every size of its product is a whole number of the 4 bytes that a copy to tensor units moves at least.
     pub aligned: bool,
+    /// Tiles of 128 x 128 that the output of its product is cut into, padded at the edges; 0 of what is no plain product.
+    pub tiles: f64,
 }
 
 /// A parameter as the ledger remembers it.

@@ -205,6 +205,7 @@ mod tests {
             bytes,
             unit: Unit::Dense,
             aligned: true,
+            tiles: 0.0,
         };
         StepWork::new(vec![Pass::new([kernel], 0.0)], 1.0)
     }

@@ -81,10 +81,16 @@ impl Mul<f64> for StepTime {
 }
 
 impl Row {
+    /// Share of the multiprocessors that the tiles of a product fill, over all of its waves; 1 where either is not known.
+    fn filled(&self, multiprocessors: Option<f64>) -> f64 {
+        multiprocessors.filter(|_| self.tiles > 0.0).map_or(1.0, |count| self.tiles / (count * (self.tiles / count).ceil()))
+    }
+
     /// Time of one launch without its overhead, s, and whether products bind it.
     fn time(&self, rates: &Rates) -> (f64, bool) {
         let rate = if self.work == Work::Mixing { rates.mixing } else { rates.matmul };
         let rate = rate * rates.speeds.of(self.unit) * if self.aligned { 1.0 } else { rates.unaligned };
+        let rate = rate * self.filled(rates.multiprocessors).powf(rates.wave);
         let products = if self.flops > 0.0 { self.flops / rate + rates.saturation } else { 0.0 };
         let traffic = self.bytes / if self.work == Work::Gather { rates.gather_bandwidth } else { rates.bandwidth };
         (products.max(traffic), products >= traffic)
@@ -183,6 +189,7 @@ mod tests {
             bytes,
             unit: Unit::Dense,
             aligned: true,
+            tiles: 0.0,
         }
     }
 
@@ -198,6 +205,9 @@ mod tests {
         assert!((time.memory.value() - 2e-3).abs() < 1e-12);
         assert!((time.launch.value() - 16e-6).abs() < 1e-12);
         assert_eq!(time.exchange.value(), 0.0);
+        let half = Rates { multiprocessors: Some(100.0), wave: 1.0, ..rates() };
+        let tiled = step_time(&step([Kernel { tiles: 150.0, ..kernel(1e12, 0.0) }], 1.0), &half);
+        assert!((tiled.compute.value() - 0.01 / 0.75 - 8e-6).abs() < 1e-12, "150 tiles take two waves of 100");
         let odd = step_time(&step([Kernel { aligned: false, ..kernel(1e12, 0.0) }], 1.0), &rates());
         assert!((odd.compute.value() - 0.02 - 8e-6).abs() < 1e-12);
     }

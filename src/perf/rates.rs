@@ -31,6 +31,8 @@ impl Achieved {
 pub struct Peaks {
     /// Products of the step's precision, FLOP/s.
     pub matmul: f64,
+    /// Multiprocessors, where the profile states them.
+    pub multiprocessors: Option<f64>,
     /// Device memory, B/s.
     pub bandwidth: f64,
     /// The link to other accelerators of the node, one way, B/s; none where no profile states it.
@@ -52,6 +54,10 @@ pub struct Rates {
     pub matmul: f64,
     /// The same of products of two activations, FLOP/s.
     pub mixing: f64,
+    /// Multiprocessors that tiles of a product run on.
+    pub multiprocessors: Option<f64>,
+    /// Exponent of the share of them that its waves fill.
+    pub wave: f64,
     /// Share of either that products reach whose sizes do not fit the units.
     pub unaligned: f64,
     /// Time that a product takes beyond its FLOPs at that rate, s.
@@ -105,6 +111,8 @@ impl Rates {
         Self {
             matmul,
             mixing: matmul * of(Parameter::Mixing),
+            multiprocessors: peaks.multiprocessors,
+            wave: of(Parameter::Wave),
             unaligned: of(Parameter::Unaligned),
             saturation: of(Parameter::Saturation),
             bandwidth: peaks.bandwidth * of(Parameter::Memory),
@@ -133,6 +141,8 @@ impl Rates {
         Self {
             matmul,
             mixing: matmul,
+            multiprocessors: None,
+            wave: 1.0,
             unaligned: 1.0,
             saturation: 0.0,
             bandwidth,

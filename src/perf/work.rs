@@ -49,6 +49,7 @@ pub(super) struct Row {
     pub times: f64,
     pub flops: f64,
     pub bytes: f64,
+    pub tiles: f64,
 }
 
 impl Pass {
@@ -57,12 +58,14 @@ impl Pass {
     pub fn new(kernels: impl IntoIterator<Item = Kernel>, layers: f64) -> Self {
         let mut rows: Vec<Row> = Vec::new();
         for kernel in kernels {
-            let Kernel { work, unit, aligned, times, matmul_flops: flops, bytes, .. } = kernel;
-            let alike =
-                |row: &&mut Row| row.flops == flops && row.bytes == bytes && row.work == work && row.unit == unit && row.aligned == aligned;
+            let Kernel { work, unit, aligned, times, matmul_flops: flops, bytes, tiles, .. } = kernel;
+            let alike = |row: &&mut Row| {
+                let costs = row.flops == flops && row.bytes == bytes && row.tiles == tiles;
+                costs && row.work == work && row.unit == unit && row.aligned == aligned
+            };
             match rows.iter_mut().find(alike) {
                 Some(row) => row.times += times,
-                None => rows.push(Row { work, unit, aligned, times, flops, bytes }),
+                None => rows.push(Row { work, unit, aligned, times, flops, bytes, tiles }),
             }
         }
         Self { layers, rows, exchanges: Vec::new() }

@@ -108,6 +108,7 @@ impl Device {
         let lacks = || Diagnostic::new(&node.origin, "peak", "nothing", "a peak in fp16");
         let link = device.link.as_ref().and_then(|link| link.bandwidth_one_way.as_ref());
         let peaks = Peaks {
+            multiprocessors: device.board.as_ref().and_then(|board| board.multiprocessors).map(|count| count as f64),
             matmul: device.peak.at(PRECISION).ok_or_else(lacks)?.centre().value(),
             bandwidth: device.memory.bandwidth.centre().value(),
             link: link.map(|bandwidth| bandwidth.centre().value()),

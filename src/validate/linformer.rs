@@ -121,6 +121,7 @@ impl Bench {
 fn bias(op: &Op) -> Option<Kernel> {
     let has = op.work() == Work::Linear && matches!(op.component, Component::Attention | Component::FeedForward);
     (has && op.name != "length projection").then_some(Kernel {
+        tiles: 0.0,
         component: op.component,
         work: Work::Elementwise,
         times: op.times,
