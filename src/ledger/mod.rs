@@ -264,6 +264,18 @@ mod tests {
     }
 
     #[test]
+    fn every_product_has_the_tiles_of_its_own_output() {
+        let mut tape = Tape::new(4.0, 8.0);
+        let x = tape.activation(1000.0 * 64.0);
+        let w = tape.parameter(64.0 * 300.0);
+        tape.matmul("p", x, w, Shape::product(1000.0, 300.0, 64.0));
+        let tiles: Vec<f64> =
+            tape.finish().kernels(Rerun::Nothing).filter(|kernel| kernel.matmul_flops > 0.0).map(|kernel| kernel.tiles).collect();
+        // 1000 x 300 forward; its gradients are 1000 x 64 and 64 x 300.
+        assert_eq!(tiles, [24.0, 8.0, 3.0]);
+    }
+
+    #[test]
     fn backward_of_a_product_with_a_frozen_weight_has_one_product() {
         let cost = |frozen: bool| {
             let mut tape = Tape::new(4.0, 8.0);

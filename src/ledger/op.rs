@@ -333,7 +333,7 @@ impl Op {
 
     /// The kernels of both gradients of a product, or all backward kernels as one row.
     fn backward_kernels(&self) -> [Option<Kernel>; 3] {
-        if let Some(shape) = self.plain() {
+        if let Some(shape) = self.plain().filter(|_| !self.unused) {
             let all: f64 = self.inputs.iter().map(|input| input.bytes).sum();
             let of = |index: usize, unit: Unit| {
                 let input = self.inputs.get(index).filter(|input| input.gradient)?;
