@@ -219,7 +219,7 @@ fn label(parameter: Parameter, precision: Precision) -> (&'static str, &'static 
         Parameter::Matmul => ("device: efficiency of products", ""),
         Parameter::Mixing => ("device: share that products of activations reach", ""),
         Parameter::Unaligned => ("device: share that unaligned products reach", ""),
-        Parameter::Wave => ("device: exponent of filled waves of tiles", ""),
+        Parameter::Wave => ("device: share of idle multiprocessors that is felt", ""),
         Parameter::Narrow => ("device: share that products of 8 bits reach", ""),
         Parameter::Saturation => ("device: saturation time of a product", "s"),
         Parameter::Memory => ("device: efficiency of memory", ""),

@@ -20,7 +20,7 @@ pub enum Parameter {
     Mixing,
     /// Share of either that products reach whose sizes do not fit the units.
     Unaligned,
-    /// How much of the last wave's idle multiprocessors a product feels, as an exponent: 1 for whole waves of equal tiles.
+    /// How much of the multiprocessors that its waves of tiles leave idle a product feels, as a share: 1 for whole waves of equal tiles.
     Wave,
     /// Share of their peak over the dense one's that products of 8 bits reach.
     Narrow,
@@ -196,7 +196,7 @@ pub struct Matmul {
     pub mixing: Estimate<Ratio>,
     /// Share of either that products on tensor units reach with a size that is no multiple of 4 bytes.
     pub unaligned: Estimate<Ratio>,
-    /// Exponent of the share of multiprocessors that tiles of a product fill, over all of its waves.
+    /// Share that a product feels of the multiprocessors which its waves of tiles leave idle.
     pub wave: Estimate<Ratio>,
     /// Share of their peak over the dense one that products of 8 bits reach, linear layers' efficiency apart.
     pub narrow: Estimate<Ratio>,

@@ -331,14 +331,15 @@ impl Op {
         self.shape.filter(|_| self.rule == Rule::Product)
     }
 
-    /// The kernels of both gradients of a product, or all backward kernels as one row.
+    /// The kernels of both gradients of a product that differ in what they can run on, or all backward kernels as one row. Both have the
+    /// tiles of the input's gradient: that of the weights sums over many positions, which libraries divide where its own are few.
     fn backward_kernels(&self) -> [Option<Kernel>; 3] {
-        if let Some(shape) = self.plain().filter(|_| !self.unused) {
+        let backward_tiles = self.plain().map_or(0.0, |shape| tiles(shape.batch, shape.m, shape.k));
+        if self.rule == Rule::Product && self.units != Units::default() && !self.unused {
             let all: f64 = self.inputs.iter().map(|input| input.bytes).sum();
             let of = |index: usize, unit: Unit| {
                 let input = self.inputs.get(index).filter(|input| input.gradient)?;
-                let tiles = if index == 0 { tiles(shape.batch, shape.m, shape.k) } else { tiles(shape.batch, shape.k, shape.n) };
-                Some(Kernel { tiles, ..self.kernel(self.product_gradient(input, all), self.times, unit) })
+                Some(Kernel { tiles: backward_tiles, ..self.kernel(self.product_gradient(input, all), self.times, unit) })
             };
             let products = [of(0, self.units.input_gradient), of(1, self.units.weight_gradient)];
             let rounding = self.rounding().filter(|_| products.iter().any(Option::is_some));
@@ -346,7 +347,8 @@ impl Op {
             return [input, weight, rounding.map(|rounding| self.kernel(rounding, self.times, Unit::Dense))];
         }
         let backward = self.derivative();
-        [(backward.launches > 0.0).then(|| self.kernel(backward, self.times, Unit::Dense)), None, None]
+        let kernel = || Kernel { tiles: backward_tiles, ..self.kernel(backward, self.times, Unit::Dense) };
+        [(backward.launches > 0.0).then(kernel), None, None]
     }
 }
 

@@ -83,14 +83,18 @@ impl Mul<f64> for StepTime {
 impl Row {
     /// Share of the multiprocessors that the tiles of a product fill, over all of its waves; 1 where either is not known.
     fn filled(&self, multiprocessors: Option<f64>) -> f64 {
-        multiprocessors.filter(|_| self.tiles > 0.0).map_or(1.0, |count| self.tiles / (count * (self.tiles / count).ceil()))
+        let Some(count) = multiprocessors.filter(|_| self.tiles > 0.0) else { return 1.0 };
+        let waves = self.tiles / count;
+        // Rounded up by casts, which are faster than `ceil` where the processor has no instruction for it.
+        let whole = waves as u64 as f64;
+        waves / if whole < waves { whole + 1.0 } else { whole }
     }
 
     /// Time of one launch without its overhead, s, and whether products bind it.
     fn time(&self, rates: &Rates) -> (f64, bool) {
         let rate = if self.work == Work::Mixing { rates.mixing } else { rates.matmul };
         let rate = rate * rates.speeds.of(self.unit) * if self.aligned { 1.0 } else { rates.unaligned };
-        let rate = rate * self.filled(rates.multiprocessors).powf(rates.wave);
+        let rate = rate * (1.0 - rates.wave * (1.0 - self.filled(rates.multiprocessors)));
         let products = if self.flops > 0.0 { self.flops / rate + rates.saturation } else { 0.0 };
         let traffic = self.bytes / if self.work == Work::Gather { rates.gather_bandwidth } else { rates.bandwidth };
         (products.max(traffic), products >= traffic)

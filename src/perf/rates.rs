@@ -56,7 +56,7 @@ pub struct Rates {
     pub mixing: f64,
     /// Multiprocessors that tiles of a product run on.
     pub multiprocessors: Option<f64>,
-    /// Exponent of the share of them that its waves fill.
+    /// How much of what its waves leave idle of them it feels, as a share.
     pub wave: f64,
     /// Share of either that products reach whose sizes do not fit the units.
     pub unaligned: f64,
