@@ -201,6 +201,19 @@ mod tests {
         StepWork::new(vec![Pass::new(kernels, 10.0)], micro_batches)
     }
 
+    fn all_reduce(devices: f64, reach: f64, hidden: bool) -> Collective {
+        Collective {
+            name: "gradients",
+            kind: CollectiveKind::AllReduce,
+            when: When::Between,
+            message: 1e9,
+            times: 1.0,
+            devices,
+            reach,
+            hidden,
+        }
+    }
+
     #[test]
     fn a_kernel_takes_the_longer_of_products_and_traffic() {
         let work = step([kernel(1e12, 1e9), kernel(0.0, 1e9)], 2.0);
@@ -244,16 +257,7 @@ mod tests {
     #[test]
     fn a_ring_moves_almost_twice_the_message() {
         let large = Rates { half_message: 0.0, latency: 0.0, inner_link: 200e9, ..rates() };
-        let sum = |devices, reach| Collective {
-            name: "gradients",
-            kind: CollectiveKind::AllReduce,
-            when: When::Between,
-            message: 1e9,
-            times: 1.0,
-            devices,
-            reach,
-            hidden: true,
-        };
+        let sum = |devices, reach| all_reduce(devices, reach, true);
         assert!((sum(8.0, 8.0).time(&large).value() - 2.0 * 7.0 / 8.0 * 0.02).abs() < 1e-12);
         assert_eq!(sum(1.0, 1.0).time(&large).value(), 0.0);
         assert!((sum(4.0, 4.0).exposed(&large).value() - 0.5 * 2.0 * 3.0 / 4.0 * 0.005).abs() < 1e-12);
@@ -271,19 +275,7 @@ mod tests {
     #[test]
     fn a_small_ring_in_a_mesh_without_a_switch_has_not_all_links() {
         let mesh = Rates { mesh: Some(Mesh { pair: 1, quad: 4, all: 6 }), half_message: 0.0, latency: 0.0, node: 8.0, ..rates() };
-        let time = |devices: f64, rates: &Rates| {
-            let one = Collective {
-                name: "gradients",
-                kind: CollectiveKind::AllReduce,
-                when: When::Between,
-                message: 1e9,
-                times: 1.0,
-                devices,
-                reach: devices,
-                hidden: false,
-            };
-            one.time(rates).value()
-        };
+        let time = |devices: f64, rates: &Rates| all_reduce(devices, devices, false).time(rates).value();
         for (devices, share) in [(2.0, 1.0 / 6.0), (4.0, 4.0 / 6.0), (8.0, 1.0)] {
             assert!((time(devices, &Rates { mesh: None, ..mesh }) / time(devices, &mesh) - share).abs() < 1e-12);
         }
