@@ -143,6 +143,10 @@ fn a_column_can_be_overlaid_and_a_micro_batch_is_chosen_where_none_is_said() {
     let chosen = of(&["micro_batch="]);
     assert!(number(&chosen, "predicted_s") <= number(&plain, "predicted_s"));
     assert!(!chosen["predicted_micro_batch"].is_empty());
+    // A column that tables may have need not be in this one.
+    let limited = of(&["power_limit_w=150", "node=dgx-a100"]);
+    assert_eq!((&*limited["power_limit_w"], &*limited["node"], &*limited["bound_by"]), ("150", "dgx-a100", "power cap"));
+    assert!(number(&limited, "predicted_s") > number(&plain, "predicted_s"));
     let other = of(&["device=H100-SXM5-80GB"]);
     assert!(other["basis"].starts_with("siblings of calibration"), "{}", other["basis"]);
     let spread = |row| number(row, "predicted_high_s") / number(row, "predicted_low_s");

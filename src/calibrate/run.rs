@@ -141,10 +141,12 @@ impl RunTable {
         let wrong =
             |line: u64, error: String| Diagnostic::new(&Origin::line(file, line as usize), "", error, "a row of the table's columns");
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(text.as_bytes());
-        let columns: Vec<String> = match reader.headers() {
+        let mut columns: Vec<String> = match reader.headers() {
             Ok(head) => head.iter().map(|name| name.trim_start_matches('\u{feff}').to_string()).collect(),
             Err(error) => return Err(wrong(1, error.to_string())),
         };
+        let stated = columns.len();
+        let overlays = set.iter().map(|text| assignment(text, &mut columns)).collect::<Result<Vec<_>, _>>()?;
         let mut places: HashMap<&str, usize> = HashMap::new();
         for (index, name) in columns.iter().enumerate() {
             if places.insert(name, index).is_some() {
@@ -157,12 +159,14 @@ impl RunTable {
             error.nearest = nearest(missing, columns.iter().map(String::as_str));
             return Err(error);
         }
-        let overlays = set.iter().map(|text| assignment(text, &columns)).collect::<Result<Vec<_>, _>>()?;
         let mut rows = Vec::new();
         for record in reader.records() {
             let record = record.map_err(|error| wrong(error.position().map_or(0, csv::Position::line), error.to_string()))?;
             let line = record.position().map_or(0, csv::Position::line) as usize;
             let mut values: Vec<String> = record.iter().map(str::to_string).collect();
+            if values.len() == stated {
+                values.resize(columns.len(), String::new());
+            }
             for (index, value) in &overlays {
                 if let Some(cell) = values.get_mut(*index) {
                     cell.clone_from(value);
@@ -173,7 +177,7 @@ impl RunTable {
                 cells.run()
             } else {
                 let found = format!("{} values", values.len());
-                Err(Diagnostic::new(&cells.origin, "", found, format!("{}, one for each column", columns.len())))
+                Err(Diagnostic::new(&cells.origin, "", found, format!("{stated}, one for each column")))
             };
             rows.push((values, run));
         }
@@ -181,17 +185,22 @@ impl RunTable {
     }
 }
 
-/// The place of a column and the value that an overlay, `column=value`, gives it.
-fn assignment(text: &str, columns: &[String]) -> Result<(usize, String), Diagnostic> {
+/// The place of a column and the value that an overlay, `column=value`, gives it; a column that a table may have is added to one that
+/// has it not.
+fn assignment(text: &str, columns: &mut Vec<String>) -> Result<(usize, String), Diagnostic> {
     let origin = Origin::whole("--set");
     let Some((column, value)) = text.split_once('=') else {
         return Err(Diagnostic::new(&origin, "", format!("\"{text}\""), "COLUMN=VALUE"));
     };
-    match columns.iter().position(|known| known == column.trim()) {
-        Some(index) => Ok((index, value.trim().trim_matches('"').to_string())),
+    let (column, value) = (column.trim(), value.trim().trim_matches('"').to_string());
+    if OPTIONAL.contains(&column) && !columns.iter().any(|known| known == column) {
+        columns.push(column.to_string());
+    }
+    match columns.iter().position(|known| known == column) {
+        Some(index) => Ok((index, value)),
         None => {
-            let known: Vec<&str> = columns.iter().map(String::as_str).collect();
-            Err(Diagnostic::unknown(&origin, "", "column", column.trim(), &known))
+            let known: Vec<&str> = columns.iter().map(String::as_str).chain(OPTIONAL).collect();
+            Err(Diagnostic::unknown(&origin, "", "column", column, &known))
         }
     }
 }
