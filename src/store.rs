@@ -1,6 +1,8 @@
 //! Where documents and data are found: an explicit path, then the working folder, then the user's configuration
 //! folder, then the copies inside the program.
 
+pub mod session;
+
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};

@@ -19,6 +19,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("site", 3),
     ("quality", 3),
     ("perf", 4),
+    ("session", 4),
     ("impact", 4),
     ("training", 5),
     ("inference", 6),
@@ -27,6 +28,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("estimate", 8),
     ("validate", 9),
     ("store", 9),
+    ("measure", 10),
     ("report", 10),
     ("cli", 11),
     // The program itself: it calls cli.

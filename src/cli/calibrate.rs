@@ -12,6 +12,7 @@ use crate::document::{Kind, Origin, Resolver};
 use crate::hardware::Accelerator;
 use crate::report::calibrations;
 use crate::store::{self, Store};
+use crate::units::calendar;
 
 /// Fit what devices and software stacks achieve to tables of measured runs, with errors on rows that were held out.
 #[derive(Args)]
@@ -80,15 +81,7 @@ impl Calibrate {
     }
 }
 
-/// The day, UTC, as year-month-day (Hinnant, "chrono-compatible low-level date algorithms", civil_from_days).
+/// The day, UTC.
 fn today() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let shifted = seconds / 86_400 + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{:02}", day_of_year - (153 * shifted_month + 2) / 5 + 1)
+    calendar::day(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()))
 }

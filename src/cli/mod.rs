@@ -2,10 +2,12 @@
 
 mod calibrate;
 mod inspect;
+mod measure;
 mod predict;
 mod procedure;
 mod profiles;
 mod run;
+mod session;
 mod validate;
 
 use std::io::{IsTerminal, Write};
@@ -17,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::calibrate::Calibration;
 use crate::document::{Diagnostic, Kind, Origin, Resolver};
 use crate::hardware::Performance;
+use crate::site::find_intensity;
 use crate::store::Store;
 
 /// What training a transformer will cost in time, energy, money, CO2e and water, before anyone spends it.
@@ -32,6 +35,8 @@ enum Command {
     Run(run::Run),
     Inspect(inspect::Inspect),
     Predict(predict::Predict),
+    Measure(measure::Measure),
+    Session(session::Commands),
     Calibrate(calibrate::Calibrate),
     Profiles(profiles::Profiles),
     Validate(validate::Validate),
@@ -68,6 +73,8 @@ pub fn main() -> ExitCode {
         Command::Run(command) => command.execute(),
         Command::Inspect(command) => command.execute(),
         Command::Predict(command) => command.execute(),
+        Command::Measure(command) => command.execute(),
+        Command::Session(command) => command.execute(),
         Command::Calibrate(command) => command.execute(),
         Command::Profiles(command) => command.execute(),
         Command::Validate(command) => command.execute(),
@@ -96,6 +103,11 @@ pub(crate) fn tell(text: &str) {
 /// The class defaults of the time and power model.
 pub(crate) fn class_defaults(store: &Store) -> Result<Performance, Diagnostic> {
     Performance::read(&Resolver::new(store).data("hardware_profiles/class_defaults.toml", &Origin::whole("class defaults"))?)
+}
+
+/// Grams of CO2e of a kilowatt-hour of a grid.
+pub(crate) fn grams_per_kwh(store: &Store, zone: &str) -> Result<f64, Diagnostic> {
+    Ok(find_intensity(store, zone, None, &Origin::whole("--grid"))?.value)
 }
 
 /// Where calibrations come from.

@@ -9,6 +9,7 @@ mod plot;
 pub mod predictions;
 pub mod profiles;
 mod scatter;
+pub mod session;
 pub mod step;
 mod style;
 mod table;

@@ -3,6 +3,7 @@
 //! Every quantity is a finite, non-negative `f64` in its base unit. Values are made by parsing (`"700 W"`), which
 //! checks this, or by arithmetic on values that already hold it.
 
+pub mod calendar;
 mod format;
 mod quantity;
 

@@ -1,0 +1,332 @@
+//! Reads meters and writes rows, on a thread of its own: a driver that hangs holds up neither the measured program nor its signals.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::live::Live;
+use super::meter::{Channel, News};
+use super::recorder::Recorder;
+use super::steady::Steady;
+use crate::session::phase::Reader;
+use crate::session::{Event, Window};
+
+/// What the collector is told; each is answered when it is done.
+pub enum Order {
+    /// The measured program starts when this is answered.
+    Start(SyncSender<()>),
+    /// It ended: exit code, processor seconds, largest resident set.
+    End {
+        /// The exit code; nothing where it is not known.
+        code: Option<i32>,
+        /// Processor time, s.
+        cpu_s: Option<f64>,
+        /// The largest resident set of one process, bytes.
+        peak_memory_bytes: Option<u64>,
+        /// Answered when the last row of the run is taken.
+        done: SyncSender<()>,
+    },
+    /// No more readings: seal the session.
+    Finish,
+}
+
+/// What the collector says by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// Power and temperature are level.
+    Steady,
+}
+
+/// How much of one core the collector may use; it reads power between rows as often as that allows.
+const BUDGET: f64 = 0.003;
+/// The shortest time between two readings, s: about what a timer can keep.
+const SHORTEST: f64 = 0.002;
+/// Seconds between readings of what changes slowly.
+const SLOW: f64 = 1.0;
+/// How long the end of the run waits for the energy counters to move once more, s: they move about every 0.1 s.
+const LAST_MOVE: f64 = 0.15;
+
+/// The clock of a session.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock(pub Instant);
+
+impl Clock {
+    /// Seconds of the session.
+    pub fn now(self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
+}
+
+/// Everything that collects.
+pub struct Collector<'a> {
+    /// The clock.
+    pub clock: Clock,
+    /// Seconds between rows.
+    pub interval: f64,
+    /// What is read.
+    pub channels: Vec<Channel<'a>>,
+    /// Where it is written.
+    pub recorder: Recorder,
+    /// What is said while it runs.
+    pub live: Option<Live>,
+    /// What watches for level power, where that ends the run.
+    pub steady: Option<Steady>,
+    /// The marks so far, as the live line reads them.
+    pub marks: Reader,
+    /// Whom to tell what it says by itself.
+    pub said: std::sync::mpsc::Sender<Said>,
+    /// The clocks of the machine at the start, for the marks.
+    pub started: (f64, f64),
+}
+
+/// When to read next.
+struct Schedule {
+    random: ChaCha8Rng,
+    /// Start of the interval that is under way, s.
+    begin: f64,
+    /// Readings of an interval; the last of them makes the row.
+    readings: u32,
+    /// The next of them.
+    next: u32,
+}
+
+impl Schedule {
+    /// The moment of the next reading: at random within its part of the interval, so that a load in step with the readings is seen
+    /// as it is on average.
+    fn due(&mut self, interval: f64) -> f64 {
+        let part = interval / f64::from(self.readings);
+        self.begin + part * (f64::from(self.next) + self.random.random::<f64>())
+    }
+}
+
+impl Collector<'_> {
+    /// Collects until it is told to finish. What could not be written, for people.
+    ///
+    /// # Errors
+    /// Lines are missing on disk.
+    pub fn run(mut self, orders: &Receiver<Order>) -> Result<(), String> {
+        let seed = self.started.1.to_bits();
+        let mut schedule = Schedule { random: ChaCha8Rng::seed_from_u64(seed), begin: self.clock.now(), readings: 10, next: 0 };
+        schedule.readings = (self.interval / 0.01).clamp(1.0, 100.0) as u32;
+        self.event(|t_s| Event::Begin { t_s, window: Window::IdleBefore });
+        self.slow();
+        self.poll_all();
+        self.rows();
+        let mut idle_after = false;
+        let (mut next_slow, mut spent) = (self.clock.now() + SLOW, processor_time());
+        let mut due = schedule.due(self.interval);
+        loop {
+            let wait = (due - self.clock.now()).max(0.0);
+            match orders.recv_timeout(Duration::from_secs_f64(wait)) {
+                Ok(Order::Start(started)) => {
+                    self.boundary(Window::IdleBefore, Some(Window::Run));
+                    self.channels.iter_mut().for_each(Channel::start);
+                    let begin = self.clock.now();
+                    self.marks = Reader::new(self.started.0, self.started.1, begin);
+                    started.send(()).ok();
+                    if let Some(live) = &mut self.live {
+                        live.start(begin);
+                    }
+                    self.flush();
+                    continue;
+                }
+                Ok(Order::End { code, cpu_s, peak_memory_bytes, done }) => {
+                    self.boundary(Window::Run, Some(Window::IdleAfter));
+                    self.take_marks(true);
+                    if let Some(code) = code {
+                        self.event(|t_s| Event::Exit { t_s, code, cpu_s, peak_memory_bytes });
+                    }
+                    self.flush();
+                    self.live = None;
+                    idle_after = true;
+                    self.last_move();
+                    done.send(()).ok();
+                    continue;
+                }
+                Ok(Order::Finish) | Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let late = self.clock.now() - due;
+            if late > 1.0 + self.interval {
+                let text = format!("no reading for {late:.1} s: the collector was stopped, or the driver did not answer");
+                self.event(|t_s| Event::Fault { t_s, meter: None, code: "paused".into(), text });
+            }
+            self.poll_fast();
+            self.take_marks(false);
+            schedule.next += 1;
+            if schedule.next >= schedule.readings {
+                let now = self.clock.now();
+                if now >= next_slow {
+                    self.slow();
+                    next_slow = now + SLOW;
+                    let used = processor_time() - spent;
+                    spent += used;
+                    schedule.readings = adapted(schedule.readings, used / SLOW, self.interval);
+                }
+                self.poll_slow_counters();
+                self.rows();
+                self.flush();
+                self.watch();
+                // An interval that was missed is not made up for.
+                schedule.begin = (schedule.begin + self.interval).max(now - self.interval);
+                schedule.next = 0;
+            }
+            due = schedule.due(self.interval);
+        }
+        self.boundary(if idle_after { Window::IdleAfter } else { Window::IdleBefore }, None);
+        let ended = self.clock.now();
+        self.recorder.seal(ended, self.started.1 + ended)
+    }
+
+    fn event(&mut self, make: impl FnOnce(f64) -> Event) {
+        let event = make(self.clock.now());
+        self.recorder.event(&event);
+    }
+
+    fn news(&mut self, meter: usize, news: Vec<News>) {
+        for News { code, text } in news {
+            self.event(|t_s| match code {
+                Some(code) => Event::Fault { t_s, meter: Some(meter), code: code.into(), text },
+                None => Event::Note { t_s, meter: Some(meter), text },
+            });
+        }
+    }
+
+    fn poll(&mut self, which: impl Fn(&Channel<'_>) -> bool) {
+        for index in 0..self.channels.len() {
+            if which(&self.channels[index]) {
+                let mut news = Vec::new();
+                self.channels[index].poll(self.clock.now(), &mut news);
+                if !news.is_empty() {
+                    self.news(index, news);
+                }
+            }
+        }
+    }
+
+    fn poll_fast(&mut self) {
+        self.poll(|channel| channel.is_polled());
+    }
+
+    fn poll_slow_counters(&mut self) {
+        self.poll(|channel| !channel.is_polled());
+    }
+
+    fn poll_all(&mut self) {
+        self.poll(|_| true);
+    }
+
+    fn slow(&mut self) {
+        for index in 0..self.channels.len() {
+            let mut news = Vec::new();
+            self.channels[index].slow(&mut news);
+            self.news(index, news);
+        }
+    }
+
+    fn rows(&mut self) {
+        for channel in &mut self.channels {
+            if let Some(row) = channel.row() {
+                self.recorder.sample(&row);
+            }
+        }
+    }
+
+    /// One stretch ends and another begins, at the moment of a reading.
+    fn boundary(&mut self, ended: Window, begun: Option<Window>) {
+        self.poll_all();
+        self.rows();
+        let t_s = self.clock.now();
+        self.recorder.event(&Event::End { t_s, window: ended });
+        if let Some(window) = begun {
+            self.recorder.event(&Event::Begin { t_s, window });
+        }
+    }
+
+    /// Reads until every counter that moves has moved once more, so that the energy at the end of the run is known.
+    fn last_move(&mut self) {
+        let end = self.clock.now();
+        let moved: Vec<Option<u64>> = self.channels.iter().map(Channel::count).collect();
+        while self.clock.now() < end + LAST_MOVE {
+            let waits = self.channels.iter().zip(&moved).any(|(channel, before)| channel.is_counting() && channel.count() == *before);
+            if !waits {
+                break;
+            }
+            std::thread::sleep(Duration::from_secs_f64(SHORTEST));
+            self.poll_fast();
+        }
+        self.rows();
+    }
+
+    fn take_marks(&mut self, last: bool) {
+        let mut lines = self.recorder.new_marks();
+        if last {
+            lines.extend(self.recorder.torn_mark());
+        }
+        for line in lines {
+            let t_s = self.clock.now();
+            self.marks.line(t_s, &line);
+            self.recorder.event(&Event::Mark { t_s, line });
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Some(error) = self.recorder.flush() {
+            super::tell(&format!("readings cannot be written: {error}; the program goes on, and readings wait for room"));
+        }
+    }
+
+    fn watch(&mut self) {
+        let now = self.clock.now();
+        if let Some(live) = &mut self.live {
+            live.show(now, &self.channels, &self.marks);
+        }
+        if let Some(steady) = &mut self.steady {
+            let watts: Option<f64> = self.channels.iter().filter(|channel| channel.meter.power.is_some()).map(Channel::watts).sum();
+            if steady.is_level(now, watts) {
+                self.steady = None;
+                self.said.send(Said::Steady).ok();
+            }
+        }
+    }
+}
+
+/// How many readings an interval should have, for the share of a core that they used.
+fn adapted(readings: u32, used: f64, interval: f64) -> u32 {
+    let factor = (BUDGET / used.max(1e-6)).clamp(0.5, 1.5);
+    (f64::from(readings) * factor).round().clamp(1.0, (interval / SHORTEST).max(1.0)) as u32
+}
+
+/// Processor seconds of this thread; 0 where the system does not say, which only makes readings as frequent as they may be.
+fn processor_time() -> f64 {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(0.0, |time| time.tv_sec() as f64 + time.tv_nsec() as f64 / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readings_come_as_often_as_the_budget_allows() {
+        assert_eq!(adapted(10, BUDGET, 0.1), 10);
+        assert_eq!(adapted(10, 2.0 * BUDGET, 0.1), 5);
+        assert_eq!(adapted(10, BUDGET / 10.0, 0.1), 15);
+        assert_eq!((adapted(1, 1.0, 0.1), adapted(49, 0.0, 0.1), adapted(1, 0.0, 0.001)), (1, 50, 1));
+    }
+
+    #[test]
+    fn every_part_of_an_interval_has_one_reading_at_a_random_moment() {
+        let mut schedule = Schedule { random: ChaCha8Rng::seed_from_u64(1), begin: 5.0, readings: 10, next: 0 };
+        let mut places = Vec::new();
+        for next in 0..10 {
+            schedule.next = next;
+            let place = (schedule.due(0.1) - 5.0) / 0.01;
+            assert_eq!(place.floor(), f64::from(next));
+            places.push(place.fract());
+        }
+        assert!(places.iter().any(|place| *place < 0.4) && places.iter().any(|place| *place > 0.6));
+    }
+}

@@ -1,0 +1,222 @@
+//! What the collector asks of everything that it reads: an energy counter, power readings, and what changes slowly.
+
+use crate::session::{Meter, Sample, sample::Slow};
+
+/// A source of readings.
+pub trait Source {
+    /// What it is and what it can tell, found out once.
+    fn meter(&self) -> Meter;
+    /// Its energy counter now, in its own unit.
+    ///
+    /// # Errors
+    /// Why there is no reading.
+    fn counter(&mut self) -> Result<u64, Trouble>;
+    /// Its power now, W.
+    ///
+    /// # Errors
+    /// Why there is no reading.
+    fn power(&mut self) -> Result<f64, Trouble>;
+    /// What changes slowly, and what is worth a word since the last time.
+    fn slow(&mut self, news: &mut Vec<News>) -> Slow;
+    /// Whether it is asked between rows: power readings and counters that move fast are.
+    fn is_polled(&self) -> bool {
+        true
+    }
+}
+
+/// Why there is no reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// It never has one.
+    Absent,
+    /// It failed this time.
+    Passing(String),
+    /// The device is gone.
+    Lost(String),
+}
+
+/// A source with what has been read of it.
+pub struct Channel<'a> {
+    source: Box<dyn Source + 'a>,
+    /// What the manifest says of it.
+    pub meter: Meter,
+    lost: bool,
+    failing: bool,
+    before: Option<(f64, f64)>,
+    row: Sample,
+    fresh: bool,
+    memory: Option<f64>,
+    first_counter: bool,
+    /// Energy at the start of the run, J, for the live line.
+    base: f64,
+}
+
+/// Something to write down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// A word that stays the same between versions; nothing where it is a note and no fault.
+    pub code: Option<&'static str>,
+    /// For people.
+    pub text: String,
+}
+
+impl News {
+    /// Something that figures are to be read with in mind.
+    pub fn fault(code: &'static str, text: impl Into<String>) -> Self {
+        Self { code: Some(code), text: text.into() }
+    }
+
+    /// Something to know.
+    pub fn note(text: impl Into<String>) -> Self {
+        Self { code: None, text: text.into() }
+    }
+}
+
+impl<'a> Channel<'a> {
+    /// A channel; `index` is its place in the manifest.
+    pub fn new(source: Box<dyn Source + 'a>, index: usize) -> Self {
+        let meter = source.meter();
+        let row = Sample { meter: index, ..Sample::default() };
+        Self { source, meter, lost: false, failing: false, before: None, row, fresh: false, memory: None, first_counter: true, base: 0.0 }
+    }
+
+    /// Whether it is asked between rows.
+    pub fn is_polled(&self) -> bool {
+        self.source.is_polled()
+    }
+
+    /// Reads power and counter at a moment of the session.
+    pub fn poll(&mut self, now: f64, news: &mut Vec<News>) {
+        if self.lost {
+            return;
+        }
+        self.row.time = now;
+        self.fresh = true;
+        if self.meter.power.is_some() {
+            let power = self.source.power();
+            self.power(now, power, news);
+        }
+        if self.meter.counter_unit_j.is_some() && !self.lost {
+            let counter = self.source.counter();
+            self.counter(now, counter, news);
+        }
+    }
+
+    fn power(&mut self, now: f64, reading: Result<f64, Trouble>, news: &mut Vec<News>) {
+        let most = crate::session::energy::IMPLAUSIBLE * self.meter.limit_w.unwrap_or(crate::session::energy::UNKNOWN_LIMIT);
+        match reading {
+            Ok(watts) if watts.is_finite() && (0.0..=most).contains(&watts) => {
+                // Trapezoids between readings; they are taken at random moments, so that a load in step with them is not missed.
+                let added = self.before.map_or(0.0, |(time, before)| (watts + before) / 2.0 * (now - time));
+                self.row.sampled = Some(self.row.sampled.unwrap_or(0.0) + added);
+                self.row.power = Some(watts);
+                self.before = Some((now, watts));
+                self.works(news);
+            }
+            Ok(watts) => news.push(News::fault("implausible_power", format!("a reading of {watts:.0} W is not believed"))),
+            Err(trouble) => self.trouble(trouble, "power", news),
+        }
+    }
+
+    fn counter(&mut self, now: f64, reading: Result<u64, Trouble>, news: &mut Vec<News>) {
+        match reading {
+            Ok(count) if self.row.counter == Some(count) => {}
+            Ok(count) => {
+                // A counter's first value is of an unknown age: only from its next movement on is its moment known.
+                if !self.first_counter {
+                    self.row.counter_time = Some(now);
+                    self.row.sampled_at_counter = self.row.sampled;
+                }
+                self.first_counter = false;
+                self.row.counter = Some(count);
+                self.works(news);
+            }
+            Err(trouble) => self.trouble(trouble, "energy counter", news),
+        }
+    }
+
+    fn trouble(&mut self, trouble: Trouble, what: &str, news: &mut Vec<News>) {
+        match trouble {
+            Trouble::Absent => {}
+            Trouble::Passing(text) => {
+                if !self.failing {
+                    news.push(News::fault("reading_failed", format!("{what}: {text}")));
+                }
+                self.failing = true;
+            }
+            Trouble::Lost(text) => {
+                news.push(News::fault("gpu_lost", format!("{what}: {text}: nothing is read of it from here on")));
+                self.lost = true;
+                self.row.power = None;
+            }
+        }
+    }
+
+    fn works(&mut self, news: &mut Vec<News>) {
+        if std::mem::take(&mut self.failing) {
+            news.push(News::fault("reading_returned", "readings are back"));
+        }
+    }
+
+    /// Reads what changes slowly; it goes with the next row.
+    pub fn slow(&mut self, news: &mut Vec<News>) {
+        if !self.lost {
+            let before = self.row.slow.limit.or(self.meter.limit_w);
+            self.row.slow = self.source.slow(news);
+            self.memory = self.row.slow.memory.or(self.memory);
+            if let (Some(old), Some(new)) = (before, self.row.slow.limit)
+                && (old - new).abs() > 0.5
+            {
+                news.push(News::fault("limit_changed", format!("the power limit went from {old:.0} W to {new:.0} W")));
+                self.meter.limit_w = Some(new);
+            }
+        }
+    }
+
+    /// The row of the last reading; nothing of a device that is gone, or has not been read since the last row.
+    pub fn row(&mut self) -> Option<Sample> {
+        if self.lost || !std::mem::take(&mut self.fresh) {
+            return None;
+        }
+        let row = self.row;
+        self.row.slow = Slow::default();
+        Some(row)
+    }
+
+    /// The energy counter as it was read last.
+    pub fn count(&self) -> Option<u64> {
+        self.row.counter
+    }
+
+    /// Whether it has a counter that can still be read, and that has been seen to move.
+    pub fn is_counting(&self) -> bool {
+        self.row.counter_time.is_some() && !self.lost && self.is_polled()
+    }
+
+    /// Memory in use when that was read last, bytes.
+    pub fn memory(&self) -> Option<f64> {
+        self.memory
+    }
+
+    /// Marks the start of the run for what a live view says.
+    pub fn start(&mut self) {
+        self.base = self.joules();
+    }
+
+    /// Energy since the start of the run, J, as far as it is known now.
+    pub fn energy(&self) -> f64 {
+        (self.joules() - self.base).max(0.0)
+    }
+
+    /// The last power reading, W.
+    pub fn watts(&self) -> Option<f64> {
+        self.row.power.filter(|_| !self.lost)
+    }
+
+    fn joules(&self) -> f64 {
+        match (self.row.counter, self.meter.counter_unit_j) {
+            (Some(count), Some(unit)) => count as f64 * unit,
+            _ => self.row.sampled.unwrap_or(0.0),
+        }
+    }
+}

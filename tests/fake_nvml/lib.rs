@@ -1,0 +1,292 @@
+//! A driver's library that is really loaded, and does what a script says. Built by the tests with `rustc --crate-type cdylib`.
+//!
+//! The environment variable FAKE_NVML names the script: `origin SECONDS` (since 1970) first, then one line a device of words
+//! `key=value`: `trace=` (see trace.rs), `step=` (seconds between movements of the counter; 0: always), `counter=no`, `instant=no`,
+//! `usage=no`, `limit=` W, `stuck=` `lost=` `reset=` `failing=` `back=` (seconds from which), `jump=` (at which the counter leaps by
+//! 50 kJ), `spike=` (at which readings are absurd for 0.3 s), `newlimit=` (at which the limit becomes 200 W), `mig=` (instances).
+
+use std::collections::HashMap;
+use std::ffi::{c_char, c_int, c_longlong, c_uint, c_ulonglong, c_void};
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+mod trace;
+use trace::Trace;
+
+const SUCCESS: c_int = 0;
+const INVALID: c_int = 2;
+const NOT_SUPPORTED: c_int = 3;
+const LOST: c_int = 15;
+const UNKNOWN: c_int = 999;
+
+struct Script {
+    origin: f64,
+    devices: Vec<HashMap<String, String>>,
+}
+
+impl Script {
+    fn number(&self, device: usize, key: &str) -> Option<f64> {
+        self.devices[device].get(key)?.parse().ok()
+    }
+
+    fn has_come(&self, device: usize, key: &str, time: f64) -> bool {
+        self.number(device, key).is_some_and(|at| time >= at)
+    }
+
+    fn without(&self, device: usize, key: &str) -> bool {
+        self.devices[device].get(key).is_some_and(|value| value == "no")
+    }
+}
+
+static SCRIPT: OnceLock<Script> = OnceLock::new();
+
+fn script() -> &'static Script {
+    SCRIPT.get_or_init(|| {
+        let text = std::env::var("FAKE_NVML").ok().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+        let mut script = Script { origin: 0.0, devices: Vec::new() };
+        for line in text.lines() {
+            match line.split_once(' ') {
+                Some(("origin", seconds)) => script.origin = seconds.parse().unwrap(),
+                _ => script.devices.push(line.split_whitespace().filter_map(|word| word.split_once('=')).map(|(key, value)| (key.into(), value.into())).collect()),
+            }
+        }
+        script
+    })
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() - script().origin
+}
+
+/// A handle is the device's number from 1 on; of instance `i` of device `d`: 1000 * d + i.
+fn device(handle: *mut c_void) -> Result<usize, c_int> {
+    let index = handle as usize;
+    let index = if index >= 1000 { index / 1000 } else { index };
+    match index.checked_sub(1) {
+        Some(index) if index < script().devices.len() => {
+            let time = now();
+            if script().has_come(index, "lost", time) {
+                return Err(LOST);
+            }
+            if script().has_come(index, "failing", time) && !script().has_come(index, "back", time) {
+                return Err(UNKNOWN);
+            }
+            Ok(index)
+        }
+        _ => Err(INVALID),
+    }
+}
+
+fn trace(index: usize) -> Trace {
+    script().devices[index].get("trace").and_then(|text| Trace::parse(text)).unwrap_or(Trace::Flat(100.0))
+}
+
+fn milliwatts(index: usize) -> u32 {
+    let time = now();
+    if script().number(index, "spike").is_some_and(|at| (at..at + 0.3).contains(&time)) {
+        return 3_690_000_000;
+    }
+    (trace(index).watts(time) * 1000.0) as u32
+}
+
+fn millijoules(index: usize) -> u64 {
+    let mut time = now();
+    if let Some(at) = script().number(index, "stuck") {
+        time = time.min(at);
+    }
+    if let Some(step) = script().number(index, "step").filter(|step| *step > 0.0) {
+        time = (time / step).floor() * step;
+    }
+    // A counter that has run since the driver was loaded.
+    let at = |time: f64| (trace(index).joules(time) * 1000.0) as u64;
+    let mut count = at(time) + 7_000_000;
+    if script().has_come(index, "reset", time) {
+        count = at(time) - at(script().number(index, "reset").unwrap());
+    }
+    if script().has_come(index, "jump", time) {
+        count += 50_000_000;
+    }
+    count
+}
+
+fn limit(index: usize) -> u32 {
+    let watts = if script().has_come(index, "newlimit", now()) { 200.0 } else { script().number(index, "limit").unwrap_or(700.0) };
+    (watts * 1000.0) as u32
+}
+
+fn text(out: *mut c_char, length: c_uint, value: &str) -> c_int {
+    let bytes = value.as_bytes();
+    if bytes.len() + 1 > length as usize {
+        return 7;
+    }
+    // SAFETY: the caller gives `length` bytes.
+    unsafe {
+        std::ptr::copy_nonoverlapping(bytes.as_ptr().cast(), out, bytes.len());
+        *out.add(bytes.len()) = 0;
+    }
+    SUCCESS
+}
+
+fn put<T>(handle: *mut c_void, out: *mut T, value: impl FnOnce(usize) -> Result<T, c_int>) -> c_int {
+    match device(handle).and_then(value) {
+        // SAFETY: the caller gives room for one value.
+        Ok(value) => unsafe {
+            *out = value;
+            SUCCESS
+        },
+        Err(code) => code,
+    }
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlInit_v2() -> c_int {
+    if script().origin == 0.0 { 9 } else { SUCCESS }
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlShutdown() -> c_int {
+    SUCCESS
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlSystemGetDriverVersion(out: *mut c_char, length: c_uint) -> c_int {
+    text(out, length, "580.65.06")
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlDeviceGetCount_v2(out: *mut c_uint) -> c_int {
+    // SAFETY: the caller gives room for one value.
+    unsafe { *out = script().devices.len() as c_uint };
+    SUCCESS
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlDeviceGetHandleByIndex_v2(index: c_uint, out: *mut *mut c_void) -> c_int {
+    if index as usize >= script().devices.len() {
+        return INVALID;
+    }
+    // SAFETY: the caller gives room for one value.
+    unsafe { *out = (index as usize + 1) as *mut c_void };
+    SUCCESS
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlDeviceGetName(handle: *mut c_void, out: *mut c_char, length: c_uint) -> c_int {
+    device(handle).map_or_else(|code| code, |_| text(out, length, "Fake H100"))
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlDeviceGetUUID(handle: *mut c_void, out: *mut c_char, length: c_uint) -> c_int {
+    let name = match handle as usize {
+        instance @ 1000.. => format!("MIG-{:08}-0000-0000-0000-000000000000", instance),
+        index => format!("GPU-{:08}-0000-0000-0000-000000000000", index - 1),
+    };
+    text(out, length, &name)
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlDeviceGetPowerUsage(handle: *mut c_void, out: *mut c_uint) -> c_int {
+    put(handle, out, |index| if script().without(index, "usage") { Err(NOT_SUPPORTED) } else { Ok(milliwatts(index)) })
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlDeviceGetTotalEnergyConsumption(handle: *mut c_void, out: *mut c_ulonglong) -> c_int {
+    put(handle, out, |index| if script().without(index, "counter") { Err(NOT_SUPPORTED) } else { Ok(millijoules(index)) })
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlDeviceGetEnforcedPowerLimit(handle: *mut c_void, out: *mut c_uint) -> c_int {
+    put(handle, out, |index| Ok(limit(index)))
+}
+
+#[repr(C)]
+pub struct FieldValue {
+    id: c_uint,
+    scope: c_uint,
+    timestamp: c_longlong,
+    latency: c_longlong,
+    kind: c_uint,
+    code: c_int,
+    value: u64,
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlDeviceGetFieldValues(handle: *mut c_void, count: c_int, values: *mut FieldValue) -> c_int {
+    let index = match device(handle) {
+        Ok(index) => index,
+        Err(code) => return code,
+    };
+    for place in 0..count as usize {
+        // SAFETY: the caller gives `count` values.
+        let field = unsafe { &mut *values.add(place) };
+        if field.id == 186 && !script().without(index, "instant") {
+            (field.kind, field.code, field.value) = (1, SUCCESS, u64::from(milliwatts(index)));
+        } else {
+            field.code = NOT_SUPPORTED;
+        }
+    }
+    SUCCESS
+}
+
+#[repr(C)]
+pub struct Memory {
+    version: c_uint,
+    total: c_ulonglong,
+    reserved: c_ulonglong,
+    free: c_ulonglong,
+    used: c_ulonglong,
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlDeviceGetMemoryInfo_v2(handle: *mut c_void, out: *mut Memory) -> c_int {
+    put(handle, out, |_| Ok(Memory { version: 2, total: 80 << 30, reserved: 1 << 30, free: 70 << 30, used: 9 << 30 }))
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlDeviceGetUtilizationRates(handle: *mut c_void, out: *mut [c_uint; 2]) -> c_int {
+    put(handle, out, |_| Ok([90, 40]))
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlDeviceGetTemperature(handle: *mut c_void, _sensor: c_uint, out: *mut c_uint) -> c_int {
+    put(handle, out, |_| Ok(55))
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlDeviceGetClockInfo(handle: *mut c_void, _clock: c_uint, out: *mut c_uint) -> c_int {
+    put(handle, out, |_| Ok(1755))
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlDeviceGetCurrentClocksThrottleReasons(handle: *mut c_void, out: *mut c_ulonglong) -> c_int {
+    put(handle, out, |_| Ok(4))
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlDeviceGetMigMode(handle: *mut c_void, current: *mut c_uint, pending: *mut c_uint) -> c_int {
+    put(handle, current, |index| Ok(c_uint::from(script().number(index, "mig").is_some()))).max(put(handle, pending, |_| Ok(0)))
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlDeviceGetMaxMigDeviceCount(handle: *mut c_void, out: *mut c_uint) -> c_int {
+    put(handle, out, |_| Ok(7))
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlDeviceGetMigDeviceHandleByIndex(handle: *mut c_void, instance: c_uint, out: *mut *mut c_void) -> c_int {
+    put(handle, out, |index| {
+        let instances = script().number(index, "mig").unwrap_or(0.0) as c_uint;
+        if instance < instances { Ok((1000 * (index + 1) + instance as usize) as *mut c_void) } else { Err(6) }
+    })
+}
+
+#[repr(C)]
+pub struct Attributes {
+    counts: [c_uint; 8],
+    memory: c_ulonglong,
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlDeviceGetAttributes_v2(handle: *mut c_void, out: *mut Attributes) -> c_int {
+    put(handle, out, |_| Ok(Attributes { counts: [42, 1, 0, 0, 0, 0, 3, 3], memory: 40_000 }))
+}
