@@ -42,10 +42,15 @@ pub enum Said {
 
 /// How much of one core the collector may use; it reads power between rows as often as that allows.
 const BUDGET: f64 = 0.003;
+/// The same where a device has no energy counter: its readings are then all there is.
+const BUDGET_WITHOUT_COUNTER: f64 = 0.008;
 /// The shortest time between two readings, s: about what a timer can keep.
 const SHORTEST: f64 = 0.002;
 /// Seconds between readings of what changes slowly.
 const SLOW: f64 = 1.0;
+/// Seconds around the start of the run in which readings are as frequent as can be: what was drawn between two movements of a
+/// counter there belongs in part to the run and in part not.
+const EDGE: f64 = 0.12;
 /// How long the end of the run waits for the energy counters to move once more, s: they move about every 0.1 s.
 const LAST_MOVE: f64 = 0.15;
 
@@ -82,23 +87,45 @@ pub struct Collector<'a> {
     pub started: (f64, f64),
 }
 
-/// When to read next.
+/// When to read next, and when to write a row.
 struct Schedule {
     random: ChaCha8Rng,
-    /// Start of the interval that is under way, s.
-    begin: f64,
-    /// Readings of an interval; the last of them makes the row.
-    readings: u32,
-    /// The next of them.
-    next: u32,
+    interval: f64,
+    /// Mean seconds between readings.
+    spacing: f64,
+    /// The share of a core that they may use.
+    budget: f64,
+    /// Until when readings are as frequent as can be, s.
+    dense_until: f64,
+    next_row: f64,
 }
 
 impl Schedule {
-    /// The moment of the next reading: at random within its part of the interval, so that a load in step with the readings is seen
-    /// as it is on average.
-    fn due(&mut self, interval: f64) -> f64 {
-        let part = interval / f64::from(self.readings);
-        self.begin + part * (f64::from(self.next) + self.random.random::<f64>())
+    fn new(seed: u64, now: f64, interval: f64, budget: f64) -> Self {
+        let random = ChaCha8Rng::seed_from_u64(seed);
+        Self { random, interval, spacing: interval.min(0.01), budget, dense_until: now + EDGE, next_row: now + interval }
+    }
+
+    /// The moment of the next reading: a quarter earlier or later than planned, so that a load in step with the readings is seen as it
+    /// is on average.
+    fn due(&mut self, now: f64) -> f64 {
+        let spacing = if now < self.dense_until { SHORTEST } else { self.spacing };
+        now + spacing * (0.75 + self.random.random::<f64>() / 2.0)
+    }
+
+    /// Whether a reading makes a row: the one that is nearest to the row's time. An interval that was missed is not made up for.
+    fn is_row(&mut self, now: f64) -> bool {
+        let is_row = now >= self.next_row - self.spacing / 2.0;
+        if is_row {
+            self.next_row = (self.next_row + self.interval).max(now + self.interval / 2.0);
+        }
+        is_row
+    }
+
+    /// Makes readings as frequent as the share of a core that they used allows.
+    fn adapt(&mut self, used: f64) {
+        let factor = (used / self.budget).clamp(0.6, 2.0);
+        self.spacing = (self.spacing * factor).max(SHORTEST).min(self.interval);
     }
 }
 
@@ -109,15 +136,16 @@ impl Collector<'_> {
     /// Lines are missing on disk.
     pub fn run(mut self, orders: &Receiver<Order>) -> Result<(), String> {
         let seed = self.started.1.to_bits();
-        let mut schedule = Schedule { random: ChaCha8Rng::seed_from_u64(seed), begin: self.clock.now(), readings: 10, next: 0 };
-        schedule.readings = (self.interval / 0.01).clamp(1.0, 100.0) as u32;
+        let counts = |channel: &Channel<'_>| channel.meter.power.is_none() || channel.meter.counter_unit_j.is_some();
+        let budget = if self.channels.iter().all(counts) { BUDGET } else { BUDGET_WITHOUT_COUNTER };
+        let mut schedule = Schedule::new(seed, self.clock.now(), self.interval, budget);
         self.event(|t_s| Event::Begin { t_s, window: Window::IdleBefore });
         self.slow();
         self.poll_all();
         self.rows();
         let mut idle_after = false;
         let (mut next_slow, mut spent) = (self.clock.now() + SLOW, processor_time());
-        let mut due = schedule.due(self.interval);
+        let mut due = schedule.due(self.clock.now());
         loop {
             let wait = (due - self.clock.now()).max(0.0);
             match orders.recv_timeout(Duration::from_secs_f64(wait)) {
@@ -125,6 +153,8 @@ impl Collector<'_> {
                     self.boundary(Window::IdleBefore, Some(Window::Run));
                     self.channels.iter_mut().for_each(Channel::start);
                     let begin = self.clock.now();
+                    schedule.dense_until = begin + EDGE;
+                    due = due.min(begin + SHORTEST);
                     self.marks = Reader::new(self.started.0, self.started.1, begin);
                     started.send(()).ok();
                     if let Some(live) = &mut self.live {
@@ -156,25 +186,21 @@ impl Collector<'_> {
             }
             self.poll_fast();
             self.take_marks(false);
-            schedule.next += 1;
-            if schedule.next >= schedule.readings {
-                let now = self.clock.now();
+            let now = self.clock.now();
+            if schedule.is_row(now) {
                 if now >= next_slow {
                     self.slow();
                     next_slow = now + SLOW;
                     let used = processor_time() - spent;
                     spent += used;
-                    schedule.readings = adapted(schedule.readings, used / SLOW, self.interval);
+                    schedule.adapt(used / SLOW);
                 }
                 self.poll_slow_counters();
                 self.rows();
                 self.flush();
                 self.watch();
-                // An interval that was missed is not made up for.
-                schedule.begin = (schedule.begin + self.interval).max(now - self.interval);
-                schedule.next = 0;
             }
-            due = schedule.due(self.interval);
+            due = schedule.due(self.clock.now());
         }
         self.boundary(if idle_after { Window::IdleAfter } else { Window::IdleBefore }, None);
         let ended = self.clock.now();
@@ -294,12 +320,6 @@ impl Collector<'_> {
     }
 }
 
-/// How many readings an interval should have, for the share of a core that they used.
-fn adapted(readings: u32, used: f64, interval: f64) -> u32 {
-    let factor = (BUDGET / used.max(1e-6)).clamp(0.5, 1.5);
-    (f64::from(readings) * factor).round().clamp(1.0, (interval / SHORTEST).max(1.0)) as u32
-}
-
 /// Processor seconds of this thread; 0 where the system does not say, which only makes readings as frequent as they may be.
 fn processor_time() -> f64 {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(0.0, |time| time.tv_sec() as f64 + time.tv_nsec() as f64 / 1e9)
@@ -311,22 +331,32 @@ mod tests {
 
     #[test]
     fn readings_come_as_often_as_the_budget_allows() {
-        assert_eq!(adapted(10, BUDGET, 0.1), 10);
-        assert_eq!(adapted(10, 2.0 * BUDGET, 0.1), 5);
-        assert_eq!(adapted(10, BUDGET / 10.0, 0.1), 15);
-        assert_eq!((adapted(1, 1.0, 0.1), adapted(49, 0.0, 0.1), adapted(1, 0.0, 0.001)), (1, 50, 1));
+        let mut schedule = Schedule::new(1, 0.0, 0.1, BUDGET);
+        assert_eq!(schedule.spacing, 0.01);
+        schedule.adapt(2.0 * BUDGET);
+        assert_eq!(schedule.spacing, 0.02);
+        (0..20).for_each(|_| schedule.adapt(1.0));
+        assert_eq!(schedule.spacing, 0.1);
+        (0..20).for_each(|_| schedule.adapt(0.0));
+        assert_eq!(schedule.spacing, SHORTEST);
     }
 
     #[test]
-    fn every_part_of_an_interval_has_one_reading_at_a_random_moment() {
-        let mut schedule = Schedule { random: ChaCha8Rng::seed_from_u64(1), begin: 5.0, readings: 10, next: 0 };
-        let mut places = Vec::new();
-        for next in 0..10 {
-            schedule.next = next;
-            let place = (schedule.due(0.1) - 5.0) / 0.01;
-            assert_eq!(place.floor(), f64::from(next));
-            places.push(place.fract());
+    fn rows_come_once_an_interval_and_readings_at_random_moments() {
+        let mut schedule = Schedule::new(1, 0.0, 0.1, BUDGET);
+        let (mut now, mut rows, mut gaps) = (0.0, Vec::new(), Vec::new());
+        while now < 100.0 {
+            let due = schedule.due(now);
+            gaps.push(due - now);
+            now = due;
+            if schedule.is_row(now) {
+                rows.push(now);
+            }
         }
-        assert!(places.iter().any(|place| *place < 0.4) && places.iter().any(|place| *place > 0.6));
+        assert!((rows.len() as f64 - 1000.0).abs() <= 2.0, "{}", rows.len());
+        assert!(rows.windows(2).all(|pair| pair[1] - pair[0] < 0.12));
+        let late = &gaps[200..];
+        assert!(late.iter().any(|gap| *gap < 0.008) && late.iter().any(|gap| *gap > 0.012));
+        assert!((late.iter().sum::<f64>() / late.len() as f64 - 0.01).abs() < 2e-4);
     }
 }

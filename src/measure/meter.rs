@@ -90,8 +90,6 @@ impl<'a> Channel<'a> {
         if self.lost {
             return;
         }
-        self.row.time = now;
-        self.fresh = true;
         if self.meter.power.is_some() {
             let power = self.source.power();
             self.power(now, power, news);
@@ -111,7 +109,7 @@ impl<'a> Channel<'a> {
                 self.row.sampled = Some(self.row.sampled.unwrap_or(0.0) + added);
                 self.row.power = Some(watts);
                 self.before = Some((now, watts));
-                self.works(news);
+                self.works(now, news);
             }
             Ok(watts) => news.push(News::fault("implausible_power", format!("a reading of {watts:.0} W is not believed"))),
             Err(trouble) => self.trouble(trouble, "power", news),
@@ -120,7 +118,7 @@ impl<'a> Channel<'a> {
 
     fn counter(&mut self, now: f64, reading: Result<u64, Trouble>, news: &mut Vec<News>) {
         match reading {
-            Ok(count) if self.row.counter == Some(count) => {}
+            Ok(count) if self.row.counter == Some(count) => self.works(now, news),
             Ok(count) => {
                 // A counter's first value is of an unknown age: only from its next movement on is its moment known.
                 if !self.first_counter {
@@ -129,7 +127,7 @@ impl<'a> Channel<'a> {
                 }
                 self.first_counter = false;
                 self.row.counter = Some(count);
-                self.works(news);
+                self.works(now, news);
             }
             Err(trouble) => self.trouble(trouble, "energy counter", news),
         }
@@ -152,7 +150,9 @@ impl<'a> Channel<'a> {
         }
     }
 
-    fn works(&mut self, news: &mut Vec<News>) {
+    fn works(&mut self, now: f64, news: &mut Vec<News>) {
+        self.row.time = now;
+        self.fresh = true;
         if std::mem::take(&mut self.failing) {
             news.push(News::fault("reading_returned", "readings are back"));
         }
@@ -173,9 +173,9 @@ impl<'a> Channel<'a> {
         }
     }
 
-    /// The row of the last reading; nothing of a device that is gone, or has not been read since the last row.
+    /// The row of the last reading; nothing where there was none since the last row.
     pub fn row(&mut self) -> Option<Sample> {
-        if self.lost || !std::mem::take(&mut self.fresh) {
+        if !std::mem::take(&mut self.fresh) {
             return None;
         }
         let row = self.row;

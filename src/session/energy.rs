@@ -58,6 +58,8 @@ pub struct Series {
 pub const IMPLAUSIBLE: f64 = 4.0;
 /// The limit that is taken where a device states none, W: above every board that is sold.
 pub const UNKNOWN_LIMIT: f64 = 5000.0;
+/// From how many seconds without a movement on a counter is taken to stand still: ten times its usual period on NVIDIA's devices.
+const STUCK: f64 = 1.0;
 /// From how far apart counter and power readings are worth a word.
 const GAP: f64 = 0.05;
 
@@ -67,16 +69,20 @@ impl Series {
     pub fn new(meter: &Meter, rows: &[Sample]) -> Self {
         let sampled = sampled(rows);
         let mut findings = Vec::new();
-        let (counter, counter_period) = match meter.counter_unit_j {
+        let (mut counter, counter_period) = match meter.counter_unit_j {
             Some(unit) => counter(meter, unit, rows, &sampled, &mut findings),
             None => (Vec::new(), None),
         };
+        if counter.len() < 2 {
+            // One movement says when, not how much.
+            counter.clear();
+        }
         let covered = rows
             .iter()
             .filter(|row| row.counter.is_some() || row.power.is_some())
             .map(|row| row.time)
             .fold(None, |range: Option<(f64, f64)>, time| Some(range.map_or((time, time), |(first, _)| (first, time))));
-        let basis = if counter.len() > 1 {
+        let basis = if !counter.is_empty() {
             Basis::Counter
         } else if sampled.len() > 1 {
             Basis::Samples
@@ -84,14 +90,22 @@ impl Series {
             Basis::Tdp
         };
         let mut series = Self { basis, counter, sampled, limit: meter.limit_w, covered, counter_period, findings };
-        if series.basis == Basis::Samples && meter.counter_unit_j.is_some() && meter.kind == MeterKind::Gpu {
-            let moved = series.sampled.last().map_or(0.0, |last| last.joules);
-            if moved > 1.0 {
-                let text = "the energy counter did not move: power readings are used".to_string();
-                series.findings.push(Finding { time: series.sampled[0].time, code: "counter_stuck", text });
-            }
+        if meter.counter_unit_j.is_some() && meter.kind == MeterKind::Gpu {
+            series.find_stuck();
         }
         series
+    }
+
+    /// A counter that stands still while power is drawn.
+    fn find_stuck(&mut self) {
+        let (Some(first), Some(end)) = (self.sampled.first(), self.sampled.last()) else { return };
+        let still = self.counter.last().map_or(first.time, |last| last.time);
+        let drawn = end.joules - at(&self.sampled, still);
+        if end.time - still > STUCK.max(10.0 * self.counter_period.unwrap_or(0.0)) && drawn > 1.0 {
+            let text =
+                format!("the energy counter stands still from {still:.1} s on, while {drawn:.0} J were drawn: power readings are used");
+            self.findings.push(Finding { time: still, code: "counter_stuck", text });
+        }
     }
 
     /// Energy between two moments, J; nothing where no reading and no limit says anything of it. What lies beyond the readings is

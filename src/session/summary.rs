@@ -388,6 +388,11 @@ fn faults(session: &Session, series: &[Series], marks: &Marks, run: (f64, f64)) 
         if kind != MeterKind::Gpu {
             continue;
         }
+        let instances = session.manifest.meters[index].instances.len();
+        if instances > 0 {
+            let text = format!("the device is divided into {instances} instances: energy is of the whole device");
+            add(run.0, Some(index), "divided_device", &text);
+        }
         if series.basis == Basis::Tdp {
             add(
                 run.0,

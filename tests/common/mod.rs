@@ -14,6 +14,8 @@ use lowcarb::store::Store;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub mod fake_nvml;
+
 /// An empty working folder with an empty home beside it.
 pub struct Workplace {
     folder: TempDir,

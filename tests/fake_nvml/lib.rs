@@ -21,21 +21,55 @@ const UNKNOWN: c_int = 999;
 
 struct Script {
     origin: f64,
-    devices: Vec<HashMap<String, String>>,
+    devices: Vec<Device>,
 }
 
-impl Script {
-    fn number(&self, device: usize, key: &str) -> Option<f64> {
-        self.devices[device].get(key)?.parse().ok()
-    }
+/// Read once: a call must cost no more than a driver's does.
+struct Device {
+    trace: Trace,
+    counter: bool,
+    instant: bool,
+    usage: bool,
+    step: Option<f64>,
+    limit: f64,
+    stuck: Option<f64>,
+    lost: Option<f64>,
+    reset: Option<f64>,
+    failing: Option<f64>,
+    back: Option<f64>,
+    jump: Option<f64>,
+    spike: Option<f64>,
+    new_limit: Option<f64>,
+    instances: Option<u32>,
+}
 
-    fn has_come(&self, device: usize, key: &str, time: f64) -> bool {
-        self.number(device, key).is_some_and(|at| time >= at)
+impl Device {
+    fn read(line: &str) -> Self {
+        let words: HashMap<&str, &str> = line.split_whitespace().filter_map(|word| word.split_once('=')).collect();
+        let number = |key: &str| words.get(key).map(|value| value.parse::<f64>().unwrap());
+        let has = |key: &str| words.get(key) != Some(&"no");
+        Self {
+            trace: words.get("trace").map_or(Trace::Flat(100.0), |text| Trace::parse(text).unwrap()),
+            counter: has("counter"),
+            instant: has("instant"),
+            usage: has("usage"),
+            step: number("step").filter(|step| *step > 0.0),
+            limit: number("limit").unwrap_or(700.0),
+            stuck: number("stuck"),
+            lost: number("lost"),
+            reset: number("reset"),
+            failing: number("failing"),
+            back: number("back"),
+            jump: number("jump"),
+            spike: number("spike"),
+            new_limit: number("newlimit"),
+            instances: number("mig").map(|count| count as u32),
+        }
     }
+}
 
-    fn without(&self, device: usize, key: &str) -> bool {
-        self.devices[device].get(key).is_some_and(|value| value == "no")
-    }
+fn has_come(at: Option<f64>, time: f64) -> bool {
+    at.is_some_and(|at| time >= at)
 }
 
 static SCRIPT: OnceLock<Script> = OnceLock::new();
@@ -47,7 +81,7 @@ fn script() -> &'static Script {
         for line in text.lines() {
             match line.split_once(' ') {
                 Some(("origin", seconds)) => script.origin = seconds.parse().unwrap(),
-                _ => script.devices.push(line.split_whitespace().filter_map(|word| word.split_once('=')).map(|(key, value)| (key.into(), value.into())).collect()),
+                _ => script.devices.push(Device::read(line)),
             }
         }
         script
@@ -59,58 +93,52 @@ fn now() -> f64 {
 }
 
 /// A handle is the device's number from 1 on; of instance `i` of device `d`: 1000 * d + i.
-fn device(handle: *mut c_void) -> Result<usize, c_int> {
+fn device(handle: *mut c_void) -> Result<&'static Device, c_int> {
     let index = handle as usize;
     let index = if index >= 1000 { index / 1000 } else { index };
-    match index.checked_sub(1) {
-        Some(index) if index < script().devices.len() => {
-            let time = now();
-            if script().has_come(index, "lost", time) {
-                return Err(LOST);
-            }
-            if script().has_come(index, "failing", time) && !script().has_come(index, "back", time) {
-                return Err(UNKNOWN);
-            }
-            Ok(index)
+    let device = index.checked_sub(1).and_then(|index| script().devices.get(index)).ok_or(INVALID)?;
+    if device.lost.is_some() || device.failing.is_some() {
+        let time = now();
+        if has_come(device.lost, time) {
+            return Err(LOST);
         }
-        _ => Err(INVALID),
+        if has_come(device.failing, time) && !has_come(device.back, time) {
+            return Err(UNKNOWN);
+        }
     }
+    Ok(device)
 }
 
-fn trace(index: usize) -> Trace {
-    script().devices[index].get("trace").and_then(|text| Trace::parse(text)).unwrap_or(Trace::Flat(100.0))
-}
-
-fn milliwatts(index: usize) -> u32 {
+fn milliwatts(device: &Device) -> u32 {
     let time = now();
-    if script().number(index, "spike").is_some_and(|at| (at..at + 0.3).contains(&time)) {
+    if device.spike.is_some_and(|at| (at..at + 0.3).contains(&time)) {
         return 3_690_000_000;
     }
-    (trace(index).watts(time) * 1000.0) as u32
+    (device.trace.watts(time) * 1000.0) as u32
 }
 
-fn millijoules(index: usize) -> u64 {
+fn millijoules(device: &Device) -> u64 {
     let mut time = now();
-    if let Some(at) = script().number(index, "stuck") {
+    if let Some(at) = device.stuck {
         time = time.min(at);
     }
-    if let Some(step) = script().number(index, "step").filter(|step| *step > 0.0) {
+    if let Some(step) = device.step {
         time = (time / step).floor() * step;
     }
     // A counter that has run since the driver was loaded.
-    let at = |time: f64| (trace(index).joules(time) * 1000.0) as u64;
+    let at = |time: f64| (device.trace.joules(time) * 1000.0) as u64;
     let mut count = at(time) + 7_000_000;
-    if script().has_come(index, "reset", time) {
-        count = at(time) - at(script().number(index, "reset").unwrap());
+    if let Some(reset) = device.reset.filter(|reset| time >= *reset) {
+        count = at(time) - at(reset);
     }
-    if script().has_come(index, "jump", time) {
+    if has_come(device.jump, time) {
         count += 50_000_000;
     }
     count
 }
 
-fn limit(index: usize) -> u32 {
-    let watts = if script().has_come(index, "newlimit", now()) { 200.0 } else { script().number(index, "limit").unwrap_or(700.0) };
+fn limit(device: &Device) -> u32 {
+    let watts = if has_come(device.new_limit, now()) { 200.0 } else { device.limit };
     (watts * 1000.0) as u32
 }
 
@@ -127,7 +155,7 @@ fn text(out: *mut c_char, length: c_uint, value: &str) -> c_int {
     SUCCESS
 }
 
-fn put<T>(handle: *mut c_void, out: *mut T, value: impl FnOnce(usize) -> Result<T, c_int>) -> c_int {
+fn put<T>(handle: *mut c_void, out: *mut T, value: impl FnOnce(&Device) -> Result<T, c_int>) -> c_int {
     match device(handle).and_then(value) {
         // SAFETY: the caller gives room for one value.
         Ok(value) => unsafe {
@@ -186,17 +214,17 @@ pub extern "C" fn nvmlDeviceGetUUID(handle: *mut c_void, out: *mut c_char, lengt
 
 #[no_mangle]
 pub extern "C" fn nvmlDeviceGetPowerUsage(handle: *mut c_void, out: *mut c_uint) -> c_int {
-    put(handle, out, |index| if script().without(index, "usage") { Err(NOT_SUPPORTED) } else { Ok(milliwatts(index)) })
+    put(handle, out, |device| if device.usage { Ok(milliwatts(device)) } else { Err(NOT_SUPPORTED) })
 }
 
 #[no_mangle]
 pub extern "C" fn nvmlDeviceGetTotalEnergyConsumption(handle: *mut c_void, out: *mut c_ulonglong) -> c_int {
-    put(handle, out, |index| if script().without(index, "counter") { Err(NOT_SUPPORTED) } else { Ok(millijoules(index)) })
+    put(handle, out, |device| if device.counter { Ok(millijoules(device)) } else { Err(NOT_SUPPORTED) })
 }
 
 #[no_mangle]
 pub extern "C" fn nvmlDeviceGetEnforcedPowerLimit(handle: *mut c_void, out: *mut c_uint) -> c_int {
-    put(handle, out, |index| Ok(limit(index)))
+    put(handle, out, |device| Ok(limit(device)))
 }
 
 #[repr(C)]
@@ -212,15 +240,15 @@ pub struct FieldValue {
 
 #[no_mangle]
 pub extern "C" fn nvmlDeviceGetFieldValues(handle: *mut c_void, count: c_int, values: *mut FieldValue) -> c_int {
-    let index = match device(handle) {
-        Ok(index) => index,
+    let device = match device(handle) {
+        Ok(device) => device,
         Err(code) => return code,
     };
     for place in 0..count as usize {
         // SAFETY: the caller gives `count` values.
         let field = unsafe { &mut *values.add(place) };
-        if field.id == 186 && !script().without(index, "instant") {
-            (field.kind, field.code, field.value) = (1, SUCCESS, u64::from(milliwatts(index)));
+        if field.id == 186 && device.instant {
+            (field.kind, field.code, field.value) = (1, SUCCESS, u64::from(milliwatts(device)));
         } else {
             field.code = NOT_SUPPORTED;
         }
@@ -264,7 +292,7 @@ pub extern "C" fn nvmlDeviceGetCurrentClocksThrottleReasons(handle: *mut c_void,
 
 #[no_mangle]
 pub extern "C" fn nvmlDeviceGetMigMode(handle: *mut c_void, current: *mut c_uint, pending: *mut c_uint) -> c_int {
-    put(handle, current, |index| Ok(c_uint::from(script().number(index, "mig").is_some()))).max(put(handle, pending, |_| Ok(0)))
+    put(handle, current, |device| Ok(c_uint::from(device.instances.is_some()))).max(put(handle, pending, |_| Ok(0)))
 }
 
 #[no_mangle]
@@ -274,9 +302,9 @@ pub extern "C" fn nvmlDeviceGetMaxMigDeviceCount(handle: *mut c_void, out: *mut 
 
 #[no_mangle]
 pub extern "C" fn nvmlDeviceGetMigDeviceHandleByIndex(handle: *mut c_void, instance: c_uint, out: *mut *mut c_void) -> c_int {
-    put(handle, out, |index| {
-        let instances = script().number(index, "mig").unwrap_or(0.0) as c_uint;
-        if instance < instances { Ok((1000 * (index + 1) + instance as usize) as *mut c_void) } else { Err(6) }
+    put(handle, out, |device| {
+        let is_there = instance < device.instances.unwrap_or(0);
+        if is_there { Ok((1000 * handle as usize + instance as usize) as *mut c_void) } else { Err(6) }
     })
 }
 

@@ -31,9 +31,21 @@ impl Trace {
     pub fn watts(&self, time: f64) -> f64 {
         match *self {
             Self::Flat(watts) => watts,
-            Self::Wave { low, high, period, on } => if time.rem_euclid(period) < on { high } else { low },
+            Self::Wave { low, high, period, on } => {
+                if time.rem_euclid(period) < on {
+                    high
+                } else {
+                    low
+                }
+            }
             Self::Ramp { low, high, period } => low + (high - low) * time.rem_euclid(period) / period,
-            Self::Step { before, after, at } => if time < at { before } else { after },
+            Self::Step { before, after, at } => {
+                if time < at {
+                    before
+                } else {
+                    after
+                }
+            }
         }
     }
 
