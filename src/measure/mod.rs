@@ -100,6 +100,9 @@ pub fn measure(options: Options) -> Result<Outcome, Refusal> {
     {
         return Err(Refusal::Input(format!("{}: no such command, or not one that can be run", program.to_string_lossy())));
     }
+    if let Some(process) = options.process.filter(|process| setup::start_time(*process).is_none()) {
+        return Err(Refusal::Input(format!("--pid: {process} is no process that runs")));
+    }
     let place = ranks::place(|name| std::env::var(name).ok()).filter(|_| !options.command.is_empty());
     let folder = setup::folder(&options, place);
     match place {

@@ -9,6 +9,7 @@ use super::Workplace;
 
 #[path = "../fake_nvml/trace.rs"]
 mod trace;
+#[allow(unused_imports, reason = "not every test file computes a truth")]
 pub use trace::Trace;
 
 /// The library, built once for all tests of a file.
