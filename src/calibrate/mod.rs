@@ -5,6 +5,7 @@ mod calibration;
 pub mod fit;
 mod hold_out;
 mod make;
+mod mechanism;
 mod predict;
 mod prepare;
 mod run;

@@ -106,9 +106,11 @@ impl<'a> Workshop<'a> {
         let vocabulary = stack.vocabulary(run.vocabulary, run.tensor);
         let implementation = if run.fused_attention { "fused" } else { "eager" };
         let dropout = run.dropout.map_or(String::new(), |rate| format!("dropout = {rate}\n"));
+        let linear = run.rank.map_or(String::new(), |rank| format!("linear = {{ rank = {rank} }}\n"));
+        let attention = run.mechanism.settings();
         let text = format!(
-            "schema = 1\nname = \"row\"\nsource = \"row\"\nwidth = {}\n{dropout}embedding = {{ vocabulary = {vocabulary}, positions = {{ kind = \
-             \"learned\", length = {} }} }}\n{kind} = {{ layers = {} }}\nattention = {{ kind = \"softmax\", heads = {}, implementation = \
+            "schema = 1\nname = \"row\"\nsource = \"row\"\nwidth = {}\n{dropout}{linear}embedding = {{ vocabulary = {vocabulary}, positions = {{ kind = \
+             \"learned\", length = {} }} }}\n{kind} = {{ layers = {} }}\nattention = {{ {attention}, heads = {}, implementation = \
              \"{implementation}\" }}\nfeed_forward = {{ width = {}, activation = \"gelu\" }}\nnorm = {{ kind = \"layer\", placement = \
              \"{placement}\" }}\nhead = {{ kind = \"{head}\" }}\nsources = {{ row = {{ citation = \"the row\", year = 2000, licence = \"as the \
              table\" }} }}\n",

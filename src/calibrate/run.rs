@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::mechanism::{MECHANISMS, Mechanism};
 use crate::document::{Diagnostic, Origin, nearest};
 use crate::hardware::Precision;
 use crate::training::Checkpointing;
@@ -33,7 +34,21 @@ pub const COLUMNS: [&str; 22] = [
 ];
 
 /// The columns that it may have beside them; others are passed on as they are.
-pub const OPTIONAL: [&str; 8] = ["source", "model", "dropout", "interleaving", "node", "power_limit_w", "measured_s", "measured_w"];
+pub const OPTIONAL: [&str; 13] = [
+    "source",
+    "model",
+    "mechanism",
+    "rank",
+    "length_projection",
+    "features",
+    "window",
+    "dropout",
+    "interleaving",
+    "node",
+    "power_limit_w",
+    "measured_s",
+    "measured_w",
+];
 
 /// What a run does in a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -105,6 +120,10 @@ pub struct Run {
     pub sequence_parallel: bool,
     /// Whether attention is one kernel.
     pub fused_attention: bool,
+    /// How positions see each other.
+    pub mechanism: Mechanism,
+    /// Rank of every linear layer of the stack, where they are of low rank.
+    pub rank: Option<u64>,
     /// Dropout rate, where the table says.
     pub dropout: Option<f64>,
     /// Power limit of an accelerator, W, where the table says.
@@ -252,6 +271,15 @@ impl Cells<'_> {
         self.wrong(column, words.join(", ")).map_err(|error| Diagnostic { nearest: likely, ..error })
     }
 
+    fn mechanism(&self) -> Result<Mechanism, Diagnostic> {
+        if self.text("mechanism").is_empty() {
+            return Ok(Mechanism::Softmax);
+        }
+        let known = MECHANISMS.map(|named| (named.0, named));
+        let (_, column, make) = self.one_of("mechanism", &known)?;
+        Ok(make(column.map_or(Ok(0), |column| self.count(column))?))
+    }
+
     fn run(&self) -> Result<Run, Diagnostic> {
         let precisions = [
             ("fp32", Precision::Fp32),
@@ -271,10 +299,12 @@ impl Cells<'_> {
         let phases = [("forward", RunPhase::Forward), ("forward_backward", RunPhase::ForwardBackward), ("train_step", RunPhase::TrainStep)];
         let (checkpointing, sequence_parallel) = self.one_of("recompute", &recompute)?;
         let text = |column: &str| self.text(column).to_string();
+        // A version may stand after the stack's name.
+        let framework = self.text("framework").split_whitespace().next().unwrap_or_default().to_string();
         let run = Run {
             id: text("id"),
             source: text("source"),
-            framework: text("framework"),
+            framework,
             model: text("model"),
             phase: self.one_of("phase", &phases)?,
             decoder: self.one_of("kind", &[("decoder", true), ("encoder", false)])?,
@@ -299,6 +329,9 @@ impl Cells<'_> {
             checkpointing,
             sequence_parallel,
             fused_attention: self.one_of("attention", &[("eager", false), ("flash", true)])?,
+            mechanism: self.mechanism()?,
+            // 0 stands for dense layers.
+            rank: if self.text("rank") == "0" { None } else { self.optional("rank", |cells| cells.count("rank"))? },
             dropout: self.optional("dropout", |cells| cells.number("dropout", 0.0, 0.99))?,
             power_limit: self.optional("power_limit_w", |cells| cells.number("power_limit_w", 1.0, 3000.0))?,
             seconds: self.optional("measured_s", |cells| cells.number("measured_s", 1e-9, 1e9))?,

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SigSet, Signal, killpg, raise};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 use signal_hook::consts::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -110,8 +111,9 @@ impl Terminal {
 pub fn start(command: &[OsString], environment: &[(&str, OsString)]) -> io::Result<Running> {
     let [program, arguments @ ..] = command else { return Err(io::Error::from(io::ErrorKind::InvalidInput)) };
     let terminal = Terminal::of_ours();
-    let mut builder = Command::new(program);
-    builder.args(arguments).envs(environment.iter().map(|(key, value)| (*key, value))).process_group(0);
+    // Found once, so that starting it does not search again while the run's clock goes.
+    let mut builder = Command::new(find(program, std::env::var_os("PATH")).unwrap_or_else(|| program.into()));
+    builder.arg0(program).args(arguments).envs(environment.iter().map(|(key, value)| (*key, value))).process_group(0);
     let pid = Pid::from_raw(builder.spawn()?.id().cast_signed());
     if let Some(terminal) = &terminal {
         terminal.give(pid);
@@ -173,6 +175,13 @@ impl Running {
             terminal.give(terminal.own);
         }
     }
+}
+
+/// When this process began, near enough: it has been running for at least as long as it used the processor.
+pub fn began() -> Instant {
+    let used = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from);
+    let now = Instant::now();
+    now.checked_sub(used).unwrap_or(now)
 }
 
 /// Processor seconds of all that was waited for, and the largest resident set of one of them, bytes.

@@ -94,7 +94,7 @@ pub(crate) fn tell(text: &str) {
 /// # Errors
 /// Wrong input, or a folder that cannot be written to; nothing was run then.
 pub fn measure(options: Options) -> Result<Outcome, Refusal> {
-    let begun = Instant::now();
+    let begun = child::began();
     if let Some(program) = options.command.first()
         && child::find(program, std::env::var_os("PATH")).is_none()
     {

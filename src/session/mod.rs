@@ -12,6 +12,7 @@ pub mod mark;
 pub mod phase;
 pub mod sample;
 pub mod summary;
+pub mod table;
 
 pub mod read;
 
