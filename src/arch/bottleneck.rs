@@ -4,7 +4,7 @@
 //! for the width d and b inside. Queries and keys may have a bottleneck of their own and values none, which adds 2 d b, and
 //! 2 (d - b) b for the wider input of the values. Kept: the input of each of these layers and norms.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::attention::{Beside, Inputs};
 use super::config::{LinearComponent, Model};
@@ -13,7 +13,7 @@ use super::{Context, stack};
 use crate::ledger::{Component, Tape, Tensor};
 
 /// A bottleneck around every layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bottleneck {
     /// Width inside a layer.
@@ -24,7 +24,7 @@ pub struct Bottleneck {
 }
 
 /// What queries, keys and values are projected from in a layer with a bottleneck.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BottleneckAttention {
     /// All from the narrow states.

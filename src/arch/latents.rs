@@ -5,7 +5,7 @@
 //! and the position-wise network at m positions; then the layers at m positions. With norms before sub-layers, the input
 //! has one too.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::attention::{self, Inputs};
 use super::config::NormPlacement;
@@ -14,7 +14,7 @@ use super::{Context, stack};
 use crate::ledger::{Component, Keeps, Tape, Tensor};
 
 /// Rows that take the place of the input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Latents {
     /// How many there are, m.

@@ -16,6 +16,7 @@ mod latents;
 mod linear;
 mod pooling;
 mod prune;
+mod resolved;
 mod stack;
 mod validate;
 

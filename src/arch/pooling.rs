@@ -9,7 +9,7 @@
 //! Kept: what a mean or a maximum is taken of, with the copy of a first position that stands apart, and which was largest;
 //! which positions stayed.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Context;
 use super::config::{Group, HeadKind, Model, NormPlacement, Pooling as HeadPooling, Stack};
@@ -18,7 +18,7 @@ use crate::document::Problem;
 use crate::ledger::{Component, Keeps, Tape, Tensor};
 
 /// How a group of layers shortens the sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pooling {
     /// mean, max or drop.
@@ -39,7 +39,7 @@ pub struct Pooling {
 }
 
 /// What is left of several positions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PoolingKind {
     /// Their mean.

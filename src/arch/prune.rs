@@ -1,14 +1,14 @@
 //! Structured pruning: whole heads, neurons and layers are taken out, so that what is left is a smaller dense model
 //! (Michel et al. 2019, arXiv 1905.10650; Fan et al. 2020, arXiv 1909.11556). It is a change of sizes and nothing else.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::config::{Model, Stack};
 use crate::document::Problem;
 use crate::units::Ratio;
 
 /// The shares that are taken out.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prune {
     /// Of the heads of every layer; a head's width stays.

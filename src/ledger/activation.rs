@@ -3,7 +3,7 @@
 //! One kernel keeps one tensor, its input or its output, as PyTorch's derivative formulas do (`derivatives.yaml`, 2.6). Those
 //! that Hugging Face writes as separate operations (`activations.py`, 4.44.2) keep what each of these keeps.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::primitive::{Keeps, TRAFFIC};
 use super::tape::{Tape, Tensor};
@@ -12,7 +12,7 @@ const COUNTED: &str = "8 per element (Clark et al. 2020, flops_computation.py)";
 const BY_HAND: &str = "4 per element: exponential, sum, quotient, product";
 
 /// An activation function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// max(0, x).

@@ -105,6 +105,7 @@ impl<'a> Inspection<'a> {
             "step": self.step_value(),
             "per_layer": self.layer_value(),
             "inference": self.inference_value(),
+            "configuration": self.model.resolved(),
         })
     }
 

@@ -114,6 +114,12 @@ quantity!(
     display: [""]
 );
 
+impl serde::Serialize for Ratio {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.value())
+    }
+}
+
 /// Implements `left * right = product` and what follows from it by commutation and division.
 macro_rules! product {
     ($left:ident * $right:ident = $product:ident, factor $factor:expr) => {

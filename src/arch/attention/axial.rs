@@ -5,7 +5,7 @@
 //! row or of a column; n fills up the grid. On a square grid they grow as n^1.5. In a decoder positions of a row are
 //! masked, and columns are shifted to the rows above: the square is computed all the same.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::Model;
 use super::super::validate::check_size;
@@ -15,7 +15,7 @@ use crate::document::Problem;
 use crate::ledger::{Shape, Tape, Tensor};
 
 /// Along what a layer mixes positions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AxialAxis {
     /// Within each row.
@@ -26,7 +26,7 @@ pub enum AxialAxis {
 }
 
 /// Settings of axial attention.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Positions of a row; that of a square grid where not said.

@@ -13,7 +13,7 @@
 //! Kept: every copy, and the weights of the five parts. With one sequence, heads of one block lie where their
 //! projection wrote them; with more, each product has a copy of its queries, and of whole keys and values.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::Model;
 use super::super::validate::check_size;
@@ -23,7 +23,7 @@ use crate::document::Problem;
 use crate::ledger::{Keeps, Shape, Tape, Tensor};
 
 /// Settings of BigBird attention.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Positions of a block, b.

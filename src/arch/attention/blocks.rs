@@ -1,12 +1,12 @@
 //! What mechanisms share that compute a part of the scores: padding to whole blocks, and attention of one shape.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Context;
 use crate::ledger::{Shape, Tape, Tensor};
 
 /// How a sequence is filled up to whole blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Padding {
     /// To the next multiple of a block, where it is none.

@@ -7,14 +7,14 @@
 //!
 //! Kept: nothing, for the map is linear and fixed.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::Model;
 use super::{Attention, Context, Inputs, Mechanism};
 use crate::ledger::{Tape, Tensor};
 
 /// Settings of a Fourier transform: none of its own.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {}
 

@@ -14,7 +14,7 @@
 //! position that stands apart, the weights. All layers between two poolings have the same tables and masks; those that pooling
 //! takes from lie in a copy with the first position twice, or where they lay.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::linear::{self, Layer};
 use super::transformer_xl::{distances, vector, weighted_values};
@@ -22,7 +22,7 @@ use super::{Abilities, Context, Inputs, Mechanism, project, projection};
 use crate::ledger::{Keeps, Shape, Tape, Tensor};
 
 /// Settings of Funnel-Transformer's attention.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// relative_shift or factorised.
@@ -37,7 +37,7 @@ pub struct Settings {
 }
 
 /// How the scores of distances are computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Distances {
     /// From every distance, shifted to its place.

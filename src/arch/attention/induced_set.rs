@@ -6,7 +6,7 @@
 //! the points' attention, 4 m d^2 for keys and values of the input's and 4 n d^2 for its queries and output; the network
 //! at m positions.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::{LinearComponent, Model};
 use super::super::feed_forward::{self, FeedForwardKind};
@@ -19,7 +19,7 @@ use crate::document::Problem;
 use crate::ledger::{Component, Keeps, Shape, Tape, Tensor};
 
 /// Settings of attention through inducing points.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Inducing points, m.

@@ -10,13 +10,13 @@
 //! position lies in memory, n m d elements, and the products of keys and values are element-wise (performer-pytorch and
 //! linear-attention-transformer as they run without it).
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Context, Inputs};
 use crate::ledger::{Keeps, Shape, Tape, Tensor};
 
 /// How running sums over positions are computed, in a decoder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Running {
     /// By one kernel that scans the positions.

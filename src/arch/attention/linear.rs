@@ -8,14 +8,14 @@
 //! Kept: the inputs of elu, or the outputs of the softmaxes; the features, for each product; the state of d_h^2 a head;
 //! the normaliser.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::kernel::{Product, Running};
 use super::{Abilities, Context, Inputs, Mechanism, queries_keys_values};
 use crate::ledger::{Activation, Keeps, Tape, Tensor};
 
 /// What queries and keys are mapped to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Features {
     /// elu(x) + 1 (Katharopoulos et al. 2020).
@@ -27,7 +27,7 @@ pub enum Features {
 }
 
 /// Settings of linear attention.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The feature map: elu or softmax.

@@ -4,7 +4,7 @@
 //! Products, forward, per sequence and layer: 2 n k d for each length projection, 2 n k d for the scores, as many for
 //! the values. A length projection has `length` x k weights; how many there are depends on the sharing (section 4.3).
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::Model;
 use super::super::validate::check_size;
@@ -13,7 +13,7 @@ use crate::document::Problem;
 use crate::ledger::{Shape, Tape, Tensor};
 
 /// Which length projections are one and the same (Wang et al. 2020, section 4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinformerSharing {
     /// One for keys and one for values in every head.
@@ -28,7 +28,7 @@ pub enum LinformerSharing {
 }
 
 /// Whether keys and values are shortened after or before their linear layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinformerOrder {
     /// The paper's order: E (X W).
@@ -39,7 +39,7 @@ pub enum LinformerOrder {
 }
 
 /// Settings of Linformer attention.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Length that keys and values are projected to, k.
@@ -63,7 +63,7 @@ pub struct Settings {
 
 impl Settings {
     /// Rows of a length projection.
-    fn rows(&self, model: &Model) -> Option<u64> {
+    pub(in crate::arch) fn rows(&self, model: &Model) -> Option<u64> {
         self.length.or(model.embedding.positions.length)
     }
 

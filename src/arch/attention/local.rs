@@ -8,7 +8,7 @@
 //! Kept for backward beside inputs of products: the weights, and the mask of what lies beyond the ends. Keys and values
 //! are copied into overlapping blocks, s times as large as they are, and it is those that are kept.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::Model;
 use super::super::validate::check_size;
@@ -18,7 +18,7 @@ use crate::document::Problem;
 use crate::ledger::{Shape, Tape, Tensor};
 
 /// Settings of blocked local attention.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Positions of a block, w.

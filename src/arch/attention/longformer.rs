@@ -17,7 +17,7 @@
 //! the band and their copy as rows of chunks, masks. With more than one sequence, positions are laid out first, and each
 //! projection keeps a copy of its own.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::Model;
 use super::super::validate::check_size;
@@ -27,7 +27,7 @@ use crate::document::Problem;
 use crate::ledger::{Keeps, Shape, Tape, Tensor};
 
 /// What is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LongformerComputes {
     /// Chunks that overlap by half (Hugging Face).
@@ -40,7 +40,7 @@ pub enum LongformerComputes {
 }
 
 /// Settings of Longformer attention.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Positions of the band on both sides together, w.

@@ -8,7 +8,7 @@
 //!
 //! Kept: inputs of the products, weights of l n h each, and the norm of P.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::Model;
 use super::super::stack;
@@ -19,7 +19,7 @@ use crate::document::Problem;
 use crate::ledger::{Component, Keeps, Shape, Tape, Tensor};
 
 /// Settings of Luna attention.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Positions of the packed sequence, l.

@@ -10,7 +10,7 @@
 //! exp(D A), D B and the state of every position with the one before the first, the output, the gate. A fused kernel
 //! would compute the states again instead (section 3.3.2); this is the sequential form, with its positions as one kernel.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::{LinearComponent, Model};
 use super::super::linear::{self, Layer};
@@ -20,7 +20,7 @@ use crate::document::Problem;
 use crate::ledger::{Keeps, Shape, Tape, Tensor};
 
 /// Settings of a state-space layer.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Channels, e; twice the model's width where not said.

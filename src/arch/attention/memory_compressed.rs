@@ -5,7 +5,7 @@
 //! divided by h where it stays within a head; 2 n m D for the scores, as many for the values. Still quadratic, 1 / c
 //! of the products of full attention. Kept: what the convolutions read, shortened keys and values, the weights.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::Model;
 use super::super::validate::check_size;
@@ -15,7 +15,7 @@ use crate::document::Problem;
 use crate::ledger::{Keeps, Shape, Tape, Tensor};
 
 /// Settings of memory-compressed attention.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Kernel and stride of the convolution, c.

@@ -5,7 +5,7 @@ mod blocks;
 
 use std::fmt::Debug;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Context;
 use super::config::{DropoutMask, LinearComponent, Model, PositionKind};
@@ -103,7 +103,7 @@ macro_rules! mechanisms {
         $(mod $module;)*
 
         /// The attention mechanisms.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
         #[serde(rename_all = "snake_case")]
         pub enum AttentionKind {
             $($(#[$doc])* $kind),*
@@ -123,7 +123,7 @@ macro_rules! mechanisms {
         }
 
         /// Attention.
-        #[derive(Debug, Clone, PartialEq, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
         #[serde(deny_unknown_fields)]
         pub struct Attention {
             /// The mechanism.
@@ -256,7 +256,7 @@ fn yes() -> bool {
 }
 
 /// How softmax attention is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Implementation {
     /// Scores and weights are tensors in memory.
@@ -267,7 +267,7 @@ pub enum Implementation {
 }
 
 /// What the scale of the scores is laid on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scale {
     /// The scores.
@@ -282,7 +282,7 @@ pub enum Scale {
 }
 
 /// How a mask is laid over the scores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mask {
     /// Added to them, or selected by; nothing is kept.

@@ -11,7 +11,7 @@
 //! Hugging Face runs full softmax attention with the convolution where its segment length is its number of landmarks
 //! (`full`). A length that is no multiple of m is padded before the projections, as nystrom-attention does.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::Model;
 use super::super::validate::check_size;
@@ -24,7 +24,7 @@ use crate::ledger::{Keeps, Shape, Tape, Tensor};
 const MOST_ITERATIONS: u64 = 64;
 
 /// What the transpose is divided by to start the iteration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
     /// The largest sum of a column times that of a row (nystrom-attention).
@@ -35,7 +35,7 @@ pub enum Start {
 }
 
 /// Settings of Nystrom attention.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Landmarks, m.

@@ -10,7 +10,7 @@
 //! Kept, softmax features: queries and keys (their squares), the products with the matrix and their largest values, which
 //! are subtracted and get no gradient, the exponentials, the features, state and normaliser.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::Model;
 use super::super::validate::check_size;
@@ -20,7 +20,7 @@ use crate::document::Problem;
 use crate::ledger::{Activation, Keeps, Shape, Tape, Tensor};
 
 /// The kernel that the features stand for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kernel {
     /// exp(q k), in positive random features.
@@ -31,7 +31,7 @@ pub enum Kernel {
 }
 
 /// Settings of Performer attention.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The kernel: softmax or relu.
@@ -48,7 +48,7 @@ pub struct Settings {
 
 impl Settings {
     /// Rows of the fixed matrix, if there is one.
-    fn random_features(&self, head_width: f64) -> Option<f64> {
+    pub(in crate::arch) fn random_features(&self, head_width: f64) -> Option<f64> {
         match (self.features, self.kernel) {
             (Some(features), _) => Some(features as f64),
             (None, Kernel::Softmax) => Some((head_width * head_width.ln()).floor().max(1.0)),

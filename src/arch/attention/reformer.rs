@@ -12,7 +12,7 @@
 //! log-sum-exp, the weights. Reversible layers (`encoder.reversible`) make these again, but not the buckets, which they
 //! remember from the forward pass, so that the hash runs once.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::Model;
 use super::super::validate::check_size;
@@ -21,7 +21,7 @@ use crate::document::Problem;
 use crate::ledger::{Keeps, Shape, Tape, Tensor};
 
 /// Whether positions are sorted before they are cut into chunks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReformerKind {
     /// By a locality-sensitive hash; queries are keys.
@@ -32,7 +32,7 @@ pub enum ReformerKind {
 }
 
 /// Settings of Reformer attention.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// lsh or local.

@@ -8,7 +8,7 @@
 //! Kept: normalised queries and keys with their lengths, what each gather picked from and its indices, the weights, and
 //! how often each position was picked, by which the sum of its results is divided.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::Model;
 use super::super::validate::check_size;
@@ -18,7 +18,7 @@ use crate::document::Problem;
 use crate::ledger::{Keeps, Shape, Tape, Tensor};
 
 /// Settings of routing attention.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Queries, and keys, of a cluster, w.

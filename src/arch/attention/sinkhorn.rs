@@ -11,7 +11,7 @@
 //! Long Range Arena's released code (Tay et al. 2021) sorts by one softmax of a layer on sums of keys, sums blocks
 //! instead of permuting them, and gives own and sorted block a softmax each.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::Model;
 use super::super::validate::check_size;
@@ -20,7 +20,7 @@ use crate::document::Problem;
 use crate::ledger::{Activation, Keeps, Shape, Tape, Tensor};
 
 /// What makes logits of blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SortNet {
     /// Two layers with a relu between on the sum of a block's hidden states, with columns for every head.
@@ -34,7 +34,7 @@ pub enum SortNet {
 }
 
 /// How blocks are sorted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sorting {
     /// R K: a weighted sum of blocks.
@@ -45,7 +45,7 @@ pub enum Sorting {
 }
 
 /// Settings of Sinkhorn attention.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Positions of a block, b.

@@ -7,7 +7,7 @@
 //! Many implementations lay a mask of the band over the full square instead, as Hugging Face's eager Mistral: they compute
 //! and keep what `softmax` does, and save nothing; say `softmax` for these.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::{Model, PositionKind};
 use super::super::validate::check_size;
@@ -17,7 +17,7 @@ use crate::document::Problem;
 use crate::ledger::{Shape, Tape, Tensor};
 
 /// Settings of sliding-window attention.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Positions of the band, w.

@@ -4,7 +4,7 @@
 //! Products, forward, per sequence: 2 n m d_h h for the scores, as many for the values. A causal mask does not halve
 //! them: the full square is computed and masked, as eager implementations do.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Abilities, Attention, Context, Implementation, Inputs, Mask, Mechanism, Scale, queries_keys_values, relative};
 use crate::arch::config::{Model, PositionKind};
@@ -12,7 +12,7 @@ use crate::document::Problem;
 use crate::ledger::{Keeps, Shape, Tape, Tensor};
 
 /// Settings of softmax attention: none of its own.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {}
 

@@ -11,7 +11,7 @@
 //! they grow as n^1.5; with a fixed l they stay quadratic. The code of Long Range Arena (Tay et al. 2021) computes the
 //! full square and masks it, as `computes = "square"` does.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::Model;
 use super::super::validate::check_size;
@@ -21,7 +21,7 @@ use crate::document::Problem;
 use crate::ledger::{Shape, Tape, Tensor};
 
 /// The patterns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SparsePattern {
     /// Neighbours, and every l-th position.
@@ -32,7 +32,7 @@ pub enum SparsePattern {
 }
 
 /// Which parts of a pattern a head sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SparseParts {
     /// Both, as one.
@@ -47,7 +47,7 @@ pub enum SparseParts {
 }
 
 /// What is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SparseComputes {
     /// The pairs of the pattern alone, as a kernel that is written for it.
@@ -58,7 +58,7 @@ pub enum SparseComputes {
 }
 
 /// Settings of Sparse Transformer attention.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// strided or fixed.

@@ -12,7 +12,7 @@
 //!
 //! Kept: the relu's output, the factors, the softmax's output, its dropout mask and what is left.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::Model;
 use super::super::validate::check_size;
@@ -22,7 +22,7 @@ use crate::document::Problem;
 use crate::ledger::{Activation, Keeps, Shape, Tape, Tensor};
 
 /// Where the pattern comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SynthesizerKind {
     /// From each position, by two layers.
@@ -33,7 +33,7 @@ pub enum SynthesizerKind {
 }
 
 /// Settings of Synthesizer attention.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// dense or random.

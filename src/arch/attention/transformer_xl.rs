@@ -13,7 +13,7 @@
 //!
 //! Kept: the joined input, queries with u and with v, keys, values, distances, the mask and the weights.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::Model;
 use super::super::validate::check_size;
@@ -22,7 +22,7 @@ use crate::document::Problem;
 use crate::ledger::{Keeps, Shape, Tape, Tensor};
 
 /// Settings of Transformer-XL's attention.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Positions of the memory.

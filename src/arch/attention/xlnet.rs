@@ -10,7 +10,7 @@
 //! Kept: inputs of products, among them an output projection that the einsum lays out anew; the indices of the shift;
 //! the weights.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::{LinearComponent, Model};
 use super::super::linear::{self, Layer};
@@ -21,7 +21,7 @@ use crate::document::Problem;
 use crate::ledger::{Keeps, Shape, Tape, Tensor};
 
 /// Settings of XLNet's attention.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Positions of the memory before the segment.

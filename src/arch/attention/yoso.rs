@@ -13,7 +13,7 @@
 //! Kept: queries, keys and outputs before and after they are divided by their lengths, the lengths twice; values, a mask
 //! of 4 bytes a position and head, and the n^2 probabilities or the 2 n m bucket numbers of 4 bytes a head.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::config::Model;
 use super::super::validate::check_size;
@@ -25,7 +25,7 @@ use crate::ledger::{Keeps, Shape, Tape, Tensor};
 const INTEGER_BYTES: f64 = 4.0;
 
 /// Whether probabilities are computed or sampled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Estimate {
     /// The probabilities themselves.
@@ -36,7 +36,7 @@ pub enum Estimate {
 }
 
 /// Settings of YOSO attention.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// expectation or sampling.

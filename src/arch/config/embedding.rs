@@ -1,11 +1,11 @@
 //! Tables that turn tokens into vectors, and positions.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::units::Ratio;
 
 /// Token, position and segment tables.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Embedding {
     /// tokens, vectors or patches.
@@ -61,7 +61,7 @@ pub struct Embedding {
 }
 
 /// What a model reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EmbeddingKind {
     /// Tokens, which a table turns into vectors.
@@ -74,7 +74,7 @@ pub enum EmbeddingKind {
 }
 
 /// An image cut into patches, each of which a linear layer turns into a vector (Dosovitskiy et al. 2021).
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Patches {
     /// Height and width of the image in pixels.
@@ -105,7 +105,7 @@ impl Patches {
 }
 
 /// Which vectors the linear layer of an embedding widens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Projection {
     /// The sums of tokens, segments and positions (Lan et al. 2020).
@@ -118,7 +118,7 @@ pub enum Projection {
 }
 
 /// How positions are told apart.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Positions {
     /// learned, axial, sinusoidal, rotary, relative_bias, relative_key, relative_key_query, alibi or none.
@@ -168,7 +168,7 @@ pub struct Positions {
 }
 
 /// Which row numbers a table of positions or segments is looked up by; backward needs them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PositionIds {
     /// Numbers that the model holds beside its parameters.
@@ -180,7 +180,7 @@ pub enum PositionIds {
 }
 
 /// Where the sines and cosines of rotary positions come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RotaryTables {
     /// Made in each step, once for all layers.
@@ -193,7 +193,7 @@ pub enum RotaryTables {
 }
 
 /// The kinds of position information.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PositionKind {
     /// A trained table of `length` rows.

@@ -1,12 +1,12 @@
 //! What turns hidden states into a loss.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ledger::Activation;
 use crate::units::Ratio;
 
 /// What turns hidden states into a loss.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
     /// masked_lm, causal_lm, sequence_to_sequence, classification, token_classification, question_answering,
@@ -91,7 +91,7 @@ impl Head {
 }
 
 /// What becomes of the logits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Loss {
     /// Cross entropy with labels.
@@ -102,7 +102,7 @@ pub enum Loss {
 }
 
 /// What a classification looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
     /// The first position, through a dense layer and an activation.
@@ -121,7 +121,7 @@ pub enum Pooling {
 }
 
 /// The kinds of heads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HeadKind {
     /// Dense transform, norm, vocabulary projection (BERT).
@@ -145,7 +145,7 @@ pub enum HeadKind {
 }
 
 /// Which positions reach the vocabulary projection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HeadPositions {
     /// Every position.

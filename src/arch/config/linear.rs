@@ -1,12 +1,12 @@
 //! The kind of the linear layers.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::linear::LinearKind;
 use super::super::linear::settings::{Adapter, Blocks, NOfM, Products, Quantised, Unstructured};
 
 /// The kind of the linear layers. Saying a rank or a ratio makes them low-rank.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Linear {
     /// dense or low_rank.
@@ -42,7 +42,7 @@ pub struct Linear {
 }
 
 /// The groups of linear layers that a kind can name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinearComponent {
     /// Query, key, value and output projections.

@@ -7,7 +7,7 @@ mod stack;
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::attention::Attention;
 use super::bottleneck::Bottleneck;
@@ -22,7 +22,7 @@ pub use linear::*;
 pub use stack::*;
 
 /// A model.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
     /// Version of the file format, 1.
@@ -30,12 +30,13 @@ pub struct Model {
     /// The name that outputs carry.
     pub name: String,
     /// One line for people.
-    #[serde(default)]
+    #[serde(default, skip_serializing)]
     pub title: Option<String>,
     /// What a reader should know.
-    #[serde(default)]
+    #[serde(default, skip_serializing)]
     pub notes: Option<String>,
     /// Key of the source of the sizes in `sources`.
+    #[serde(skip_serializing)]
     pub source: String,
     /// Width of a hidden state, d.
     pub width: u64,
@@ -74,11 +75,12 @@ pub struct Model {
     /// What turns hidden states into a loss.
     pub head: Head,
     /// Sources by key.
+    #[serde(skip_serializing)]
     pub sources: BTreeMap<String, Source>,
 }
 
 /// How a dropout's mask is kept for backward.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DropoutMask {
     /// One byte an element, as kernels on a GPU do.

@@ -1,6 +1,6 @@
 //! Stacks of layers and their norms.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::attention::Attention;
 use super::super::feed_forward::FeedForward;
@@ -9,7 +9,7 @@ use super::super::pooling::Pooling as SequencePooling;
 use crate::units::Ratio;
 
 /// A stack of layers: all alike, or in groups.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stack {
     /// Number of layers, L.
@@ -39,7 +39,7 @@ pub struct Stack {
 }
 
 /// What becomes of the two streams of reversible layers at the end of their stack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Streams {
     /// Side by side, so that what follows is twice as wide (Kitaev et al. 2020, as released).
@@ -50,7 +50,7 @@ pub enum Streams {
 }
 
 /// Layers of a stack that are alike.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Group {
     /// Number of layers; 0 where the group does no more than upsample.
@@ -71,7 +71,7 @@ pub struct Group {
 }
 
 /// Normalisation.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Norm {
     /// layer, rms, layer_offset, rms_offset or affine.
@@ -90,7 +90,7 @@ pub struct Norm {
 }
 
 /// The kinds of norm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormKind {
     /// Mean and variance (Ba et al. 2016).
@@ -108,7 +108,7 @@ pub enum NormKind {
 }
 
 /// Where a norm stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormPlacement {
     /// After the residual sum (Vaswani et al. 2017).

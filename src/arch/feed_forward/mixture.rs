@@ -9,7 +9,7 @@
 //! Kept, besides what the experts keep: the router's probabilities, the experts chosen, and where each row came from.
 //! Routing is taken to be even.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Context, network};
 use crate::arch::validate::{check_rate, check_size};
@@ -18,7 +18,7 @@ use crate::ledger::{Experts, Keeps, Shape, Tape, Tensor};
 use crate::units::Ratio;
 
 /// Settings of a mixture.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mixture {
     /// Experts, e.
@@ -72,7 +72,7 @@ fn one() -> u64 {
 }
 
 /// How the outputs of experts come together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Combine {
     /// Each is weighted and added to its position's sum (Mixtral).

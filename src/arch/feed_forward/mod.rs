@@ -6,7 +6,7 @@ mod plain;
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Context;
 use super::config::LinearComponent;
@@ -18,7 +18,7 @@ use crate::units::Ratio;
 pub use mixture::{Combine, Mixture};
 
 /// The position-wise network.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeedForward {
     /// plain, gated, mixture or none.
@@ -50,7 +50,7 @@ pub struct FeedForward {
 }
 
 /// The kinds of feed-forward networks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FeedForwardKind {
     /// Two linear layers with an activation between.

@@ -7,7 +7,7 @@
 //!
 //! A model that is only run has its adapters added to W (section 4.1), unless W is quantised.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Context, Layer, among};
 use crate::arch::config::LinearComponent;
@@ -16,7 +16,7 @@ use crate::ledger::{Shape, Tape, Tensor};
 use crate::units::Ratio;
 
 /// Settings of adapters.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Adapter {
     /// Rank of an adapter, r.

@@ -4,7 +4,7 @@
 //! each a dense product of its own, so that any hardware saves them: 2 s^2 FLOPs a row and block, in both gradients too;
 //! s^2 weights a block, and one index of 4 bytes.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::matrix::values;
 use super::{INSIDE, Layer, among};
@@ -13,7 +13,7 @@ use crate::document::Problem;
 use crate::ledger::{Held, Shape, Tape, Tensor};
 
 /// Settings of block-pruned layers.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Blocks {
     /// Share of the blocks that are left.

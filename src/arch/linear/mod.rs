@@ -11,7 +11,7 @@ mod products;
 mod quantised;
 mod unstructured;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Context;
 use super::config::{Linear, LinearComponent};
@@ -30,7 +30,7 @@ pub mod settings {
 }
 
 /// The kinds of linear layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinearKind {
     /// One full matrix.

@@ -8,7 +8,7 @@
 //!
 //! FLOPs stay dense in the ledger, 2 m n a row: an accelerator saves only what its profile states a rate for.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::matrix::{Values, values};
 use super::{INSIDE, Layer, among};
@@ -17,7 +17,7 @@ use crate::document::Problem;
 use crate::ledger::{Held, Keeps, Pattern, Tape, Tensor, Unit, Units};
 
 /// Settings of N:M pruned layers.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct NOfM {
     /// Elements kept of a group of neighbours.

@@ -10,13 +10,13 @@
 //! kept in one byte an element; W is held as it is, with its two copies beside it. The vocabulary projection and the
 //! transform before it are none of these layers. A model that is only run holds W in 8 bits alone.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{INSIDE, Layer, among};
 use crate::ledger::{Held, Keeps, Shape, Tape, Tensor, Unit, Units};
 
 /// The format of the products of linear layers, where it is not the precision of the step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Products {
     /// 8-bit integers.

@@ -9,13 +9,13 @@
 //! The products are as many as those of the dense layer, in the precision of the step. The copy that a product reads is
 //! made before each and not kept: backward makes it again, for the gradient of the input; the weight has none.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{INSIDE, Layer, among};
 use crate::arch::config::LinearComponent;
 
 /// Settings of quantised layers.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quantised {
     /// int8, int4, nf4 or fp4.
@@ -33,7 +33,7 @@ fn yes() -> bool {
 }
 
 /// Formats of frozen weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
     /// 8-bit integers.

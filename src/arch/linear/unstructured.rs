@@ -4,7 +4,7 @@
 //! of a step stay those of the dense layer, and training adds a mask of the weight's type, a pass that applies it, and keeps what
 //! that makes (`torch.nn.utils.prune`): products skip such zeros only on an accelerator whose profile says so.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::blocks::check_density;
 use super::matrix::{Values, values};
@@ -14,7 +14,7 @@ use crate::document::Problem;
 use crate::ledger::{Held, Tape, Tensor, Unit, Units};
 
 /// Settings of unstructured pruning.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unstructured {
     /// Share of the weights that are left.
