@@ -55,10 +55,12 @@ def documents(names):
 def name_of(case, taken):
     """A name for a case, that of its key `id` if it has one; each only once."""
     attention, linear = case["configuration"]["attention"], case["configuration"]["linear"]
-    parts = [case["model"], attention["kind"] if attention["kind"] != "softmax" else "", "flash" * (attention["implementation"] == "fused")]
-    parts += ["r%s" % (linear["rank"] or linear["ratio"]) if linear["kind"] == "low_rank" else ""]
+    parts = [case["model"]]
+    parts += [] if attention["kind"] == "softmax" or attention["kind"] in case["model"] else [attention["kind"]]
+    parts += ["fused"] if attention["implementation"] == "fused" else []
+    parts += ["r%s" % (linear["rank"] or linear["ratio"])] if linear["kind"] == "low_rank" else []
     parts += ["b%d" % case["batch"], "n%d" % case["seq_len"], case["precision"]]
-    name = first = re.sub(r"[^A-Za-z0-9._:/-]", "_", str(case.get("id") or "-".join(part for part in parts if part)))[:60]
+    name = first = re.sub(r"[^A-Za-z0-9._:/-]", "_", str(case.get("id") or "-".join(parts)))[:60]
     number = 1
     while name in taken:
         number += 1
@@ -135,6 +137,12 @@ class Steps:
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
         self.format = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision)
+        if self.format and device.type == "cpu":
+            try:
+                with torch.autocast("cpu", dtype=self.format):
+                    torch.nn.LayerNorm(8)(torch.nn.Linear(8, 8)(torch.zeros(8, 8))).sum().backward()
+            except RuntimeError:
+                raise Refused("precision %s on a CPU cannot be run by PyTorch %s" % (precision, torch.__version__)) from None
         self.model = build(case).to(device)
         self.model.train(options.phase != "forward")
         self.optimizer, self.word = None, None
