@@ -25,7 +25,7 @@ ENCODER_OR_DECODER = {
     "groups": [[]],
 }
 SETTINGS = {
-    "schema": [1], "name": ANY, "width": ANY, "dropout": ANY, "dropout_mask": ANY,
+    "schema": [1], "width": ANY, "dropout": ANY, "dropout_mask": ANY,
     "embedding": {
         "kind": ["tokens"], "vocabulary": ANY, "width": ANY, "dropout": ANY, "projection_bias": ANY,
         "projection": ["sum", "normalised"],

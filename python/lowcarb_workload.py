@@ -242,6 +242,7 @@ def read_options():
 
 def main():
     options, start = read_options(), time.monotonic()
+    torch.manual_seed(0)
     device, taken, failed = torch.device(options.device), {"warmup", "run"}, 0
     talk = lambda text: print("lowcarb_workload: %s" % text, file=sys.stderr, flush=True)
     try:

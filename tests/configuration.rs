@@ -9,7 +9,7 @@ use lowcarb::document::{Node, overlay};
 /// The model that a program would build from the configuration in the output of `inspect`.
 fn rebuilt(inspection: &serde_json::Value) -> Model {
     let node = Node::parse_json("configuration", &inspection["configuration"].to_string()).unwrap();
-    let sources = "source = \"s\"\nsources = { s = { citation = \"s\", year = 2026 } }\n";
+    let sources = "name = \"rebuilt\"\nsource = \"s\"\nsources = { s = { citation = \"s\", year = 2026 } }\n";
     Model::read(&overlay::overlay(node, Node::parse("sources", sources).unwrap())).unwrap()
 }
 

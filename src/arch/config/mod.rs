@@ -28,6 +28,7 @@ pub struct Model {
     /// Version of the file format, 1.
     pub schema: u32,
     /// The name that outputs carry.
+    #[serde(skip_serializing)]
     pub name: String,
     /// One line for people.
     #[serde(default, skip_serializing)]
