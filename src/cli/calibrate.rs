@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
-use super::{Failure, class_defaults, print, tell};
-use crate::calibrate::{Calibration, HeldOut, RunTable, Table, Workshop, calibrate};
+use super::{Failure, class_defaults, print, run_table, tell};
+use crate::calibrate::{Calibration, HeldOut, Workshop, calibrate};
 use crate::document::{Kind, Origin, Resolver};
 use crate::hardware::Accelerator;
 use crate::report::calibrations;
@@ -17,7 +17,7 @@ use crate::units::calendar;
 /// Fit what devices and software stacks achieve to tables of measured runs, with errors on rows that were held out.
 #[derive(Args)]
 pub(crate) struct Calibrate {
-    /// CSV files with the columns of measurements/runs/*.csv.
+    /// CSV files with the columns of measurements/runs/*.csv, or folders of sessions whose program stated its runs.
     #[arg(required = true)]
     input: Vec<PathBuf>,
     /// Use rows of this accelerator alone.
@@ -37,9 +37,7 @@ impl Calibrate {
         }
         let mut tables = Vec::new();
         for path in &self.input {
-            let text = store::read_file(path, store::LARGEST_TABLE)?;
-            let runs = RunTable::read(&text.file, &text.text, &[])?;
-            tables.push(Table { file: text.file, sha256: store::hash(&text.text), runs });
+            tables.push(run_table(path, &[])?);
         }
         let device = match &self.device {
             Some(name) => {

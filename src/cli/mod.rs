@@ -16,11 +16,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::calibrate::Calibration;
-use crate::document::{Diagnostic, Kind, Origin, Resolver};
+use crate::calibrate::{Calibration, RunTable, Table};
+use crate::document::{Diagnostic, Kind, Origin, Resolver, Text};
 use crate::hardware::Performance;
 use crate::site::find_intensity;
-use crate::store::Store;
+use crate::store::{self, Store};
 
 /// What training a transformer will cost in time, energy, money, CO2e and water, before anyone spends it.
 #[derive(Parser)]
@@ -108,6 +108,26 @@ pub(crate) fn class_defaults(store: &Store) -> Result<Performance, Diagnostic> {
 /// Grams of CO2e of a kilowatt-hour of a grid.
 pub(crate) fn grams_per_kwh(store: &Store, zone: &str) -> Result<f64, Diagnostic> {
     Ok(find_intensity(store, zone, None, &Origin::whole("--grid"))?.value)
+}
+
+/// A table of runs: a CSV file, or a session of measurements with the runs that the measured program stated.
+pub(crate) fn run_table(path: &Path, set: &[String]) -> Result<Table, Failure> {
+    let text = if path.is_dir() {
+        let (mut table, mut problems) = (session::Rows::default(), Vec::new());
+        for folder in store::session::folders(path)? {
+            table.add(session::Rows::runs(&store::session::read(&folder)?, &mut problems));
+        }
+        problems.iter().for_each(|problem| tell(&format!("{}: {problem}", path.display())));
+        if table.rows.is_empty() {
+            let (found, allowed) = ("no run in this session", "phases in which the program states `fact runs {...}` and marks steps");
+            return Err(Diagnostic::new(&Origin::whole(&path.display().to_string()), "", found, allowed).into());
+        }
+        Text { file: path.display().to_string(), text: crate::report::session::csv(&table) }
+    } else {
+        store::read_file(path, store::LARGEST_TABLE)?
+    };
+    let runs = RunTable::read(&text.file, &text.text, set)?;
+    Ok(Table { sha256: store::hash(&text.text), file: text.file, runs })
 }
 
 /// Where calibrations come from.

@@ -5,16 +5,16 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{CalibrationOptions, Failure, calibrations, class_defaults, print, tell};
-use crate::calibrate::{RunTable, Workshop, predict};
+use super::{CalibrationOptions, Failure, calibrations, class_defaults, print, run_table, tell};
+use crate::calibrate::{Workshop, predict};
 use crate::document::Resolver;
 use crate::report::predictions;
-use crate::store::{self, Store};
+use crate::store::Store;
 
 /// Predict seconds and watts of a step for every row of a table of runs, with a 90 % interval and a breakdown.
 #[derive(Args)]
 pub(crate) struct Predict {
-    /// A CSV file; its columns are those of measurements/runs/*.csv.
+    /// A CSV file with the columns of measurements/runs/*.csv, or the folder of a session whose program stated its runs.
     table: PathBuf,
     /// What is printed.
     #[arg(long, value_enum, default_value = "csv")]
@@ -39,8 +39,7 @@ impl Predict {
         let store = Store::standard();
         let class = class_defaults(&store)?;
         let calibrations = calibrations(&mut Resolver::new(&store), &store, &self.calibrations)?;
-        let text = store::read_file(&self.table, store::LARGEST_TABLE)?;
-        let table = RunTable::read(&text.file, &text.text, &self.set)?;
+        let table = run_table(&self.table, &self.set)?.runs;
         let mut workshop = Workshop::new(Resolver::new(&store), &class);
         let predicted: Vec<predictions::Predicted> =
             table.rows.iter().map(|(_, run)| run.clone().and_then(|run| predict(&mut workshop, &class, &calibrations, &run))).collect();

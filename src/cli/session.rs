@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Failure, print, tell};
 use crate::report::session as report;
+pub(super) use crate::session::table::Table as Rows;
 use crate::session::{Session, Summary};
 use crate::store::session as store;
 

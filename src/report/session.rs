@@ -2,6 +2,7 @@
 
 use crate::session::energy::Basis;
 use crate::session::summary::{Fault, Gpu};
+use crate::session::table::Table;
 use crate::session::{State, Summary};
 use crate::units::{grouped, significant};
 
@@ -214,4 +215,13 @@ pub fn check(sessions: &[(std::path::PathBuf, crate::session::Session)]) -> (Str
         }
     }
     (out, sessions.iter().all(|(_, session)| session.defects.is_empty()))
+}
+
+/// A table as CSV.
+#[must_use]
+pub fn csv(rows: &Table) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    // Memory takes every record of the same length; text of cells stays text.
+    let written = writer.write_record(&rows.columns).and_then(|()| rows.rows.iter().try_for_each(|row| writer.write_record(row)));
+    written.ok().and_then(|()| writer.into_inner().ok()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }

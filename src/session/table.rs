@@ -21,6 +21,19 @@ const RUNS: [&str; 6] = ["source", "measured_s", "measured_w", "idle_w", "steps"
 const KERNELS: [&str; 6] = ["source", "device", "seconds", "measured_w", "idle_w", "energy_j"];
 
 impl Table {
+    /// Adds the rows of another, whose columns may be others.
+    pub fn add(&mut self, other: Self) {
+        for column in &other.columns {
+            if !self.columns.contains(column) {
+                self.columns.push(column.clone());
+                self.rows.iter_mut().for_each(|row| row.push(String::new()));
+            }
+        }
+        let places: Vec<Option<usize>> = self.columns.iter().map(|column| other.columns.iter().position(|known| known == column)).collect();
+        let row = |row: &Vec<String>| places.iter().map(|place| place.map_or(String::new(), |place| row[place].clone())).collect();
+        self.rows.extend(other.rows.iter().map(row));
+    }
+
     /// Runs: a row for every phase that stated facts and marked steps. A step's time is the median, its power the mean of an
     /// accelerator. What has no time is named.
     #[must_use]
