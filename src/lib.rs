@@ -28,3 +28,4 @@ pub mod store;
 pub mod training;
 pub mod units;
 pub mod validate;
+pub mod workload;

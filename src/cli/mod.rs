@@ -9,6 +9,7 @@ mod profiles;
 mod run;
 mod session;
 mod validate;
+mod workload;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -40,6 +41,9 @@ enum Command {
     Calibrate(calibrate::Calibrate),
     Profiles(profiles::Profiles),
     Validate(validate::Validate),
+    // Help shows what works.
+    #[cfg_attr(not(feature = "cuda"), command(hide = true))]
+    Workload(workload::Workload),
 }
 
 /// Why a command did not do its work.
@@ -78,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Calibrate(command) => command.execute(),
         Command::Profiles(command) => command.execute(),
         Command::Validate(command) => command.execute(),
+        Command::Workload(command) => command.execute(),
     };
     match result {
         Ok(code) => code,

@@ -83,12 +83,12 @@ impl ProcedureOptions {
     }
 }
 
-fn one_of<T: Copy>(text: &str, known: &[T], word: impl Fn(T) -> &'static str) -> Result<T, String> {
+pub(super) fn one_of<T: Copy>(text: &str, known: &[T], word: impl Fn(T) -> &'static str) -> Result<T, String> {
     let found = known.iter().copied().find(|choice| word(*choice) == text);
     found.ok_or_else(|| format!("allowed: {}", known.iter().copied().map(word).collect::<Vec<_>>().join(", ")))
 }
 
-fn precision(text: &str) -> Result<Precision, String> {
+pub(super) fn precision(text: &str) -> Result<Precision, String> {
     one_of(text, &Precision::ALL, Precision::word)
 }
 
