@@ -9,8 +9,10 @@ use super::{Failure, print};
 use crate::hardware::Precision;
 use crate::workload::{self, Case, Kernel};
 
-/// Run kernels of a transformer's training step on an NVIDIA GPU, one after the other, to be measured: lowcarb measure -- lowcarb
-/// workload. Matrix products by precision and size, copies, element-wise kernels and nothing; all of them take about four minutes.
+/// Run kernels of a training step on an NVIDIA GPU, to be measured.
+///
+/// lowcarb measure -- lowcarb workload: matrix products by precision and size, copies, element-wise kernels and nothing at all, each a
+/// phase of the session; about four minutes. Needs the NVIDIA driver, cuBLAS and nvrtc.
 #[derive(Args)]
 pub(crate) struct Workload {
     /// Print the cases as CSV, with FLOP and bytes of a call, and run none; needs no GPU.

@@ -10,7 +10,7 @@ use super::cases::{Case, Kernel};
 pub enum Contents {
     /// Whatever: it is written.
     Output,
-    /// Numbers of the case's precision, uniform in [-1, 1).
+    /// Numbers of the case's precision, uniform between -1 and 1.
     Numbers,
     /// Integers of 8 bytes, uniform below this.
     Indices(u64),

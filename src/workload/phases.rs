@@ -147,7 +147,7 @@ fn phase(case: &Case, marks: &mut Marks, work: impl FnOnce() -> (u64, Result<(),
     let start = Instant::now();
     let (calls, result) = work();
     let seconds = start.elapsed().as_secs_f64();
-    // The end comes first in time; facts belong to a phase that is open, so they come first in the file. They take microseconds.
+    // Facts belong to a phase that is open: they come before its end, and delay it by microseconds.
     if result.is_ok() {
         columns["calls"] = json!(calls);
         marks.fact("kernels", &columns).map_err(Trouble::Failed)?;

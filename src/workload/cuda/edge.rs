@@ -1,6 +1,6 @@
 //! The edge to CUDA's libraries: every call that Rust cannot check stands here.
 //!
-//! Each function checks what its call needs, so that what calls these functions need not be trusted.
+//! Each function checks what its call needs; a launch trusts `launch.rs`, whose tests hold that it covers its tensors and no more.
 
 #![expect(unsafe_code, reason = "CUDA's libraries are C: calls of nvrtc and cuBLAS, launches of kernels")]
 
@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use cudarc::cublas::sys::{cublasComputeType_t, cublasGemmAlgo_t, cublasOperation_t, cublasStatus_t, cudaDataType_t};
 use cudarc::cublas::{CudaBlas, result as blas};
+use cudarc::driver::sys::cudaError_enum;
 use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, DevicePtr, DevicePtrMut, DriverError, PushKernelArg};
 use cudarc::{cublas, driver, nvrtc};
 
@@ -22,8 +23,8 @@ pub(super) fn missing_library() -> Option<(&'static str, &'static str)> {
         unsafe { (driver::sys::is_culib_present(), cublas::sys::is_culib_present(), nvrtc::sys::is_culib_present()) };
     match (driver, cublas, nvrtc) {
         (false, ..) => Some(("libcuda.so.1", "NVIDIA's driver")),
-        (_, false, _) => Some(("libcublas", "the CUDA toolkit, or pip's nvidia-cublas, which PyTorch brings")),
-        (.., false) => Some(("libnvrtc", "the CUDA toolkit, or pip's nvidia-cuda-nvrtc, which PyTorch brings")),
+        (_, false, _) => Some(("libcublas", "the CUDA toolkit, and with PyTorch (site-packages/nvidia/*/lib)")),
+        (.., false) => Some(("libnvrtc", "the CUDA toolkit, and with PyTorch (site-packages/nvidia/*/lib)")),
         _ => None,
     }
 }
@@ -56,14 +57,16 @@ pub(super) fn compile(source: &str, architecture: &str) -> Result<Vec<u8>, Strin
 
 /// Launches a kernel of `kernels.cu` on the tensors it takes, in their order, and its numbers.
 ///
-/// The kernels read and write within the tensors that `Case::operands` lists for the case of the launch, and a fill within `count`
-/// elements; `Gpu` allocates by the same list. All work is on one stream, so that a tensor outlives what uses it.
+/// All work is on one stream and tensors are freed on it, so that a tensor outlives what uses it.
 pub(super) fn launch(
     stream: &Arc<CudaStream>,
     function: &CudaFunction,
     launch: &Launch,
     tensors: &[CudaSlice<u8>],
 ) -> Result<(), DriverError> {
+    if !tensors.iter().map(|tensor| tensor.len() as u64).eq(launch.tensors.iter().copied()) {
+        return Err(DriverError(cudaError_enum::CUDA_ERROR_INVALID_VALUE));
+    }
     let mut builder = stream.launch_builder(function);
     for tensor in tensors {
         builder.arg(tensor);
@@ -71,7 +74,7 @@ pub(super) fn launch(
     for number in &launch.numbers {
         builder.arg(number);
     }
-    // SAFETY: as said above; tests hold that launches cover their tensors and no more.
+    // SAFETY: the kernel reads and writes within tensors of these sizes, and no argument is missing.
     unsafe { builder.launch(launch.config) }.map(|_| ())
 }
 

@@ -1,8 +1,7 @@
 // The kernels of the workload that are no matrix products. Memory bounds them; only GELU in bf16 comes near what a device computes.
 //
-// Numbers are moved in packs of 16 bytes, as frameworks do; sizes are whole packs (`operands.rs` has the test). bf16 is the upper half
-// of fp32, and fp16 is converted by one instruction, so that no
-// header of the CUDA toolkit is needed.
+// Numbers are moved in packs of 16 bytes, as frameworks do; sizes are whole packs (a test in `operands.rs` holds that). bf16 is the
+// upper half of fp32 and fp16 is converted by one instruction, so that no header of the CUDA toolkit is needed.
 
 struct bf16 { unsigned short bits; };
 struct fp16 { unsigned short bits; };
@@ -35,7 +34,7 @@ __device__ unsigned mixed(unsigned x) {
     return x ^ (x >> 16);
 }
 
-// Uniform in [-1, 1).
+// Uniform between -1 and 1.
 template <class T> __device__ void fill(T* to, unsigned count, unsigned seed) {
     size_t i = thread_index();
     if (i < count) set(to[i], (float)(int)mixed((unsigned)i ^ seed) * (1.0f / 2147483648.0f));

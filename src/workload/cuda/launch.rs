@@ -3,6 +3,7 @@
 use cudarc::driver::LaunchConfig;
 
 use super::super::cases::{Case, Kernel};
+use super::super::operands::INDEX_BYTES;
 use crate::hardware::Precision;
 
 /// Bytes that a thread moves at once.
@@ -19,6 +20,8 @@ const ROWS: u64 = 2;
 pub(super) struct Launch {
     pub kernel: String,
     pub config: LaunchConfig,
+    /// Bytes of the tensors that it takes, in their order: it reads and writes within them.
+    pub tensors: Vec<u64>,
     /// What the kernel takes after its tensors.
     pub numbers: Vec<u32>,
 }
@@ -28,7 +31,7 @@ impl Launch {
     pub(super) fn of(case: &Case) -> Option<Self> {
         let packs = |elements: u64| elements * case.element_bytes() / PACK_BYTES;
         let kernel = format!("{}_{}", case.kernel.word(), case.precision.map_or("", Precision::word));
-        match case.kernel {
+        let launch = match case.kernel {
             Kernel::Launch => Self::new("empty".to_string(), 1, [1, 1], 0, &[]),
             Kernel::Add | Kernel::Gelu => {
                 let packs = packs(case.elements?);
@@ -44,12 +47,20 @@ impl Launch {
                 Self::new(kernel, case.m?, [threads, 1], 0, &[packs])
             }
             Kernel::Idle | Kernel::Gemm | Kernel::Copy => None,
-        }
+        };
+        Some(Self { tensors: case.operands().iter().map(|operand| operand.bytes).collect(), ..launch? })
     }
 
-    /// The launch that fills a tensor of so many elements; the last number is a seed, or what indices stay below.
-    pub(super) fn fill(format: &str, count: u64, number: u64) -> Option<Self> {
-        Self::new(format!("fill_{format}"), count.div_ceil(THREADS), [THREADS, 1], 0, &[count, number])
+    /// The launch that fills a tensor of so many bytes; the last number is a seed, or what indices stay below.
+    pub(super) fn fill(format: &str, bytes: u64, number: u64) -> Option<Self> {
+        let count = match format {
+            "fp32" => bytes / 4,
+            "fp16" | "bf16" => bytes / 2,
+            "indices" => bytes / INDEX_BYTES,
+            _ => return None,
+        };
+        let launch = Self::new(format!("fill_{format}"), count.div_ceil(THREADS), [THREADS, 1], 0, &[count, number])?;
+        Some(Self { tensors: vec![bytes], ..launch })
     }
 
     fn new(kernel: String, blocks: u64, [x, y]: [u64; 2], shared_bytes: u64, numbers: &[u64]) -> Option<Self> {
@@ -59,7 +70,7 @@ impl Launch {
             block_dim: (whole(x)?, whole(y)?, 1),
             shared_mem_bytes: whole(shared_bytes)?,
         };
-        Some(Self { kernel, config, numbers: numbers.iter().map(|number| whole(*number)).collect::<Option<_>>()? })
+        Some(Self { kernel, config, tensors: Vec::new(), numbers: numbers.iter().map(|number| whole(*number)).collect::<Option<_>>()? })
     }
 }
 
@@ -76,7 +87,7 @@ mod tests {
     #[test]
     fn launches_cover_their_cases() {
         for case in standard() {
-            let Some(Launch { kernel, config, numbers }) = Launch::of(&case) else {
+            let Some(Launch { kernel, config, numbers, .. }) = Launch::of(&case) else {
                 assert!(matches!(case.kernel, Kernel::Idle | Kernel::Gemm | Kernel::Copy), "{}", case.name());
                 continue;
             };
@@ -103,7 +114,7 @@ mod tests {
             let for_each_format = KERNELS.contains(&format!("void {word}_##T(")) && KERNELS.contains(&format!("KERNELS_OF({format})"));
             KERNELS.contains(&format!("extern \"C\" __global__ void {name}(")) || for_each_format
         };
-        let fills = ["fp32", "fp16", "bf16", "indices"].map(|format| Launch::fill(format, 1, 1).unwrap());
+        let fills = ["fp32", "fp16", "bf16", "indices"].map(|format| Launch::fill(format, 8, 1).unwrap());
         for launch in standard().iter().filter_map(Launch::of).chain(fills) {
             assert!(defined(&launch.kernel), "{}", launch.kernel);
         }

@@ -17,7 +17,7 @@ use cudarc::nvrtc::Ptx;
 use self::edge::Product;
 use self::launch::Launch;
 use super::cases::{Case, Kernel};
-use super::operands::{Contents, INDEX_BYTES, Operand};
+use super::operands::{Contents, Operand};
 use super::phases::{Device, Ready, Trouble};
 use crate::hardware::Precision;
 
@@ -105,8 +105,8 @@ impl Gpu {
         let tensor = self.stream.alloc_zeros::<u8>(length)?;
         let fill = match operand.contents {
             Contents::Output => return Ok(tensor),
-            Contents::Numbers => Launch::fill(format(case), operand.bytes / case.element_bytes().max(1), seed),
-            Contents::Indices(below) => Launch::fill("indices", operand.bytes / INDEX_BYTES, below),
+            Contents::Numbers => Launch::fill(format(case), operand.bytes, seed),
+            Contents::Indices(below) => Launch::fill("indices", operand.bytes, below),
         };
         let fill = fill.ok_or(invalid)?;
         let function = self.function(&fill.kernel)?;
