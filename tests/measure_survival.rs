@@ -225,3 +225,40 @@ fn a_changed_file_is_found() {
     assert_eq!(output.status.code(), Some(2));
     assert!(talk(&output).contains("the folder of a session"), "{}", talk(&output));
 }
+
+#[test]
+fn a_terminal_is_the_programs_while_it_runs() {
+    let workplace = Workplace::new();
+    script(&workplace, &["trace=flat:100"]);
+    let program = "import os, pty, sys, time\n\
+         pid, terminal = pty.fork()\n\
+         if pid == 0:\n\
+         \x20   os.execv(sys.argv[1], sys.argv[1:])\n\
+         time.sleep(0.6)\n\
+         os.write(terminal, b'hello\\n')\n\
+         time.sleep(0.4)\n\
+         os.write(terminal, b'\\x03')\n\
+         said = b''\n\
+         while True:\n\
+         \x20   try:\n\
+         \x20       said += os.read(terminal, 4096)\n\
+         \x20   except OSError:\n\
+         \x20       break\n\
+         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])\n\
+         print(code, 'got hello' in said.decode(), 'interrupted' in said.decode(), '\\x1b' in said.decode())\n";
+    workplace.write("terminal.py", program);
+    let child = "trap 'echo interrupted; exit 6' INT; read line; echo got $line; while :; do sleep 0.05; done";
+    let library = library().to_str().unwrap();
+    let output = Command::new("python3")
+        .args(["terminal.py", env!("CARGO_BIN_EXE_lowcarb"), "measure", "--powercap", "/nonexistent", "--nvml-lib", library])
+        .args(["--idle", "0", "--live", "0.2", "--out", "s", "--", "sh", "-c", child])
+        .current_dir(workplace.path(""))
+        .env("FAKE_NVML", workplace.path("script"))
+        .output();
+    let Ok(output) = output else {
+        eprintln!("not tried: python3 is not there to open a terminal");
+        return;
+    };
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "6 True True False\n", "{}", talk(&output));
+    assert_eq!(show(&workplace, "s")["exit_code"], 6);
+}

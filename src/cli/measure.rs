@@ -22,7 +22,7 @@ pub(crate) struct Measure {
     /// Milliseconds between rows; power is read more often, as far as 0.3 % of a core allows.
     #[arg(long, value_name = "MS", default_value = "100", value_parser = milliseconds)]
     interval: f64,
-    /// Seconds of the idle baseline before and after.
+    /// Seconds of the idle baseline before and after a command.
     #[arg(long, value_name = "S", default_value = "3", value_parser = duration)]
     idle: f64,
     /// Watch a process that runs already, until it ends.

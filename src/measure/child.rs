@@ -188,8 +188,10 @@ pub fn began() -> Instant {
 pub fn usage() -> (Option<f64>, Option<u64>) {
     let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return (None, None) };
     let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-    // Linux counts the resident set in units of 1024 bytes (getrusage(2)).
-    let memory = u64::try_from(usage.max_rss()).ok().map(|units| units * 1024);
+    // Linux counts the resident set in units of 1024 bytes (getrusage(2)). A child begins with that of its parent, so that one no larger
+    // than ours says nothing.
+    let own = getrusage(UsageWho::RUSAGE_SELF).map_or(0, |own| own.max_rss());
+    let memory = u64::try_from(usage.max_rss()).ok().filter(|_| usage.max_rss() > own).map(|units| units * 1024);
     (Some(seconds(usage.user_time()) + seconds(usage.system_time())), memory)
 }
 

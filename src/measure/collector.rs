@@ -48,6 +48,8 @@ const BUDGET_WITHOUT_COUNTER: f64 = 0.008;
 const SHORTEST: f64 = 0.002;
 /// Seconds between readings of what changes slowly.
 const SLOW: f64 = 1.0;
+/// Seconds from the start of the run to the first of them, so that a short run has one.
+const EARLY: f64 = 0.2;
 /// Seconds around the start of the run in which readings are as frequent as can be: what was drawn between two movements of a
 /// counter there belongs in part to the run and in part not.
 const EDGE: f64 = 0.12;
@@ -71,6 +73,8 @@ pub struct Collector<'a> {
     pub clock: Clock,
     /// Seconds between rows.
     pub interval: f64,
+    /// Whether there are idle baselines.
+    pub has_baselines: bool,
     /// What is read.
     pub channels: Vec<Channel<'a>>,
     /// Where it is written.
@@ -139,22 +143,24 @@ impl Collector<'_> {
         let counts = |channel: &Channel<'_>| channel.meter.power.is_none() || channel.meter.counter_unit_j.is_some();
         let budget = if self.channels.iter().all(counts) { BUDGET } else { BUDGET_WITHOUT_COUNTER };
         let mut schedule = Schedule::new(seed, self.clock.now(), self.interval, budget);
-        self.event(|t_s| Event::Begin { t_s, window: Window::IdleBefore });
+        if self.has_baselines {
+            self.event(|t_s| Event::Begin { t_s, window: Window::IdleBefore });
+        }
         self.slow();
         self.poll_all();
         self.rows();
-        let mut idle_after = false;
-        let (mut next_slow, mut spent) = (self.clock.now() + SLOW, processor_time());
+        let (mut next_slow, mut adapted, mut spent) = (self.clock.now() + SLOW, self.clock.now(), processor_time());
         let mut due = schedule.due(self.clock.now());
         loop {
             let wait = (due - self.clock.now()).max(0.0);
             match orders.recv_timeout(Duration::from_secs_f64(wait)) {
                 Ok(Order::Start(started)) => {
-                    self.boundary(Window::IdleBefore, Some(Window::Run));
+                    self.boundary(Some(Window::IdleBefore).filter(|_| self.has_baselines), Some(Window::Run));
                     self.channels.iter_mut().for_each(Channel::start);
                     let begin = self.clock.now();
                     schedule.dense_until = begin + EDGE;
                     due = due.min(begin + SHORTEST);
+                    next_slow = begin + EARLY;
                     self.marks = Reader::new(self.started.0, self.started.1, begin);
                     started.send(()).ok();
                     if let Some(live) = &mut self.live {
@@ -164,14 +170,13 @@ impl Collector<'_> {
                     continue;
                 }
                 Ok(Order::End { code, cpu_s, peak_memory_bytes, done }) => {
-                    self.boundary(Window::Run, Some(Window::IdleAfter));
+                    self.boundary(Some(Window::Run), Some(Window::IdleAfter).filter(|_| self.has_baselines));
                     self.take_marks(true);
                     if let Some(code) = code {
                         self.event(|t_s| Event::Exit { t_s, code, cpu_s, peak_memory_bytes });
                     }
                     self.flush();
                     self.live = None;
-                    idle_after = true;
                     self.last_move();
                     done.send(()).ok();
                     continue;
@@ -193,7 +198,8 @@ impl Collector<'_> {
                     next_slow = now + SLOW;
                     let used = processor_time() - spent;
                     spent += used;
-                    schedule.adapt(used / SLOW);
+                    schedule.adapt(used / (now - adapted));
+                    adapted = now;
                 }
                 self.poll_slow_counters();
                 self.rows();
@@ -202,7 +208,7 @@ impl Collector<'_> {
             }
             due = schedule.due(self.clock.now());
         }
-        self.boundary(if idle_after { Window::IdleAfter } else { Window::IdleBefore }, None);
+        self.boundary(Some(Window::IdleAfter).filter(|_| self.has_baselines), None);
         let ended = self.clock.now();
         self.recorder.seal(ended, self.started.1 + ended)
     }
@@ -262,11 +268,13 @@ impl Collector<'_> {
     }
 
     /// One stretch ends and another begins, at the moment of a reading.
-    fn boundary(&mut self, ended: Window, begun: Option<Window>) {
+    fn boundary(&mut self, ended: Option<Window>, begun: Option<Window>) {
         self.poll_all();
         self.rows();
         let t_s = self.clock.now();
-        self.recorder.event(&Event::End { t_s, window: ended });
+        if let Some(window) = ended {
+            self.recorder.event(&Event::End { t_s, window });
+        }
         if let Some(window) = begun {
             self.recorder.event(&Event::Begin { t_s, window });
         }

@@ -103,6 +103,9 @@ pub fn measure(options: Options) -> Result<Outcome, Refusal> {
     if let Some(process) = options.process.filter(|process| setup::start_time(*process).is_none()) {
         return Err(Refusal::Input(format!("--pid: {process} is no process that runs")));
     }
+    // What runs already is no idle machine.
+    let idle = if options.command.is_empty() { 0.0 } else { options.idle };
+    let options = Options { idle, ..options };
     let place = ranks::place(|name| std::env::var(name).ok()).filter(|_| !options.command.is_empty());
     let folder = setup::folder(&options, place);
     match place {

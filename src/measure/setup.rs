@@ -128,7 +128,19 @@ pub fn collector(
     let live = options.live.map(|every| Live::new(every, options.rates));
     let steady = options.until_steady.then(Steady::default);
     let marks = Reader::new(started.0, started.1, 0.0);
-    Collector { clock: clock(begun), interval: options.interval, channels, recorder, live, steady, marks, said, started }.run(orders)
+    Collector {
+        clock: clock(begun),
+        interval: options.interval,
+        has_baselines: options.idle > 0.0,
+        channels,
+        recorder,
+        live,
+        steady,
+        marks,
+        said,
+        started,
+    }
+    .run(orders)
 }
 
 /// The devices that CUDA shows to a program, as the environment says; nothing where it shows all.

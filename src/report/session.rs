@@ -183,12 +183,20 @@ fn remarks(summary: &Summary) -> String {
             out += &wrap(&format!("- {text}"), WIDTH, "");
         }
     }
-    let say = |fault: &Fault| {
-        let device = fault.uuid.as_deref().map(|uuid| format!("{}: ", short(uuid))).unwrap_or_default();
+    // What befell several devices alike is one line.
+    let mut said: Vec<(&Fault, Vec<String>)> = Vec::new();
+    for fault in &summary.faults {
+        let device = fault.uuid.as_deref().map(short);
+        match said.iter_mut().find(|(first, _)| (&first.code, &first.text) == (&fault.code, &fault.text)) {
+            Some((_, devices)) => devices.extend(device),
+            None => said.push((fault, device.into_iter().collect())),
+        }
+    }
+    for (fault, devices) in said {
+        let devices = if devices.is_empty() { String::new() } else { format!("{}: ", devices.join(", ")) };
         let times = if fault.count > 1 { format!(" ({} times)", fault.count) } else { String::new() };
-        wrap(&format!("- {} at {:.1} s: {device}{}{times}", fault.code, fault.first_s, fault.text), WIDTH, "")
-    };
-    out += &summary.faults.iter().map(say).collect::<String>();
+        out += &wrap(&format!("- {} at {:.1} s: {devices}{}{times}", fault.code, fault.first_s, fault.text), WIDTH, "");
+    }
     if out.is_empty() { out } else { format!("\n{out}") }
 }
 
