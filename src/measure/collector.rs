@@ -1,5 +1,7 @@
 //! Reads meters and writes rows, on a thread of its own: a driver that hangs holds up neither the measured program nor its signals.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,8 @@ pub enum Order {
         /// Answered when the last row of the run is taken.
         done: SyncSender<()>,
     },
+    /// The program has written marks.
+    Marks,
     /// No more readings: seal the session.
     Finish,
 }
@@ -89,6 +93,8 @@ pub struct Collector<'a> {
     pub said: std::sync::mpsc::Sender<Said>,
     /// The clocks of the machine at the start, for the marks.
     pub started: (f64, f64),
+    /// Whether the program says itself when its marks happened.
+    pub stamped: Arc<AtomicBool>,
 }
 
 /// When to read next, and when to write a row.
@@ -179,6 +185,10 @@ impl Collector<'_> {
                     self.live = None;
                     self.last_move();
                     done.send(()).ok();
+                    continue;
+                }
+                Ok(Order::Marks) => {
+                    self.take_marks(false);
                     continue;
                 }
                 Ok(Order::Finish) | Err(RecvTimeoutError::Disconnected) => break,
@@ -302,7 +312,7 @@ impl Collector<'_> {
         }
         for line in lines {
             let t_s = self.clock.now();
-            self.marks.line(t_s, &line);
+            self.stamped.store(self.marks.line(t_s, &line), Ordering::Relaxed);
             self.recorder.event(&Event::Mark { t_s, line });
         }
     }

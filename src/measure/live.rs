@@ -105,7 +105,9 @@ mod tests {
         let mut marks = Reader::new(0.0, 0.0, 0.0);
         assert_eq!(forecast(&marks, 10.0, 1000.0), None);
         marks.line(1.0, "plan steps=100");
-        (1..=10).for_each(|step| marks.line(f64::from(step), "step"));
+        (1..=10).for_each(|step| {
+            marks.line(f64::from(step), "step");
+        });
         assert_eq!(forecast(&marks, 10.0, 1000.0), Some((10, 100, 100.0, 10_000.0)));
     }
 }

@@ -3,6 +3,7 @@
 mod child;
 mod collector;
 mod live;
+mod marks;
 mod meter;
 mod nvml;
 mod ranks;
@@ -14,6 +15,8 @@ use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::time::Instant;
 
@@ -172,10 +175,11 @@ fn collect(options: Options, folder: &Path, place: Option<Place>, begun: Instant
     let made = setup::make_folder(folder)?;
     let (orders, taken) = channel();
     let (ready, is_ready) = sync_channel(1);
+    let stamped = Arc::new(AtomicBool::new(false));
     let thread = std::thread::spawn({
-        let (options, folder) = (options.clone(), folder.to_path_buf());
+        let (options, folder, stamped) = (options.clone(), folder.to_path_buf(), stamped.clone());
         let said = forwarded(sender);
-        move || setup::collector(&options, &folder, begun, said, &ready, &taken)
+        move || setup::collector(&options, &folder, begun, (said, stamped), &ready, &taken)
     });
     let refused = match is_ready.recv() {
         Ok(Ok(())) => None,
@@ -187,7 +191,8 @@ fn collect(options: Options, folder: &Path, place: Option<Place>, begun: Instant
         setup::remove(folder, made);
         return Err(refusal);
     }
-    if !options.command.is_empty() && options.idle > 0.0 && options.live.is_some() {
+    marks::watch(&folder.join(MARKS), orders.clone(), stamped);
+    if options.idle > 0.0 && options.live.is_some() {
         tell(&format!("lowcarb: idle baseline of {} s", options.idle));
     }
     if let Some(signal) = idle(&messages, begun + seconds(options.idle)) {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -59,7 +61,7 @@ pub fn collector(
     options: &Options,
     folder: &Path,
     begun: Instant,
-    said: Sender<Said>,
+    (said, stamped): (Sender<Said>, Arc<AtomicBool>),
     ready: &SyncSender<Result<(), Refusal>>,
     orders: &Receiver<Order>,
 ) -> Result<(), String> {
@@ -139,6 +141,7 @@ pub fn collector(
         marks,
         said,
         started,
+        stamped,
     }
     .run(orders)
 }

@@ -86,12 +86,23 @@ impl Reader {
         Self { monotonic, unix, last: begin, whole, open: Vec::new(), marks: Marks::default() }
     }
 
-    /// Takes a line that was seen at a moment.
-    pub fn line(&mut self, seen: f64, line: &str) {
-        let mark = match Mark::read(line) {
-            Ok(mark) => mark,
-            Err(error) => return self.finding(seen, "mark_not_read", error),
-        };
+    /// Takes a line that was seen at a moment. Whether it says itself when it happened, or has no need to.
+    pub fn line(&mut self, seen: f64, line: &str) -> bool {
+        match Mark::read(line) {
+            Ok(mark) => {
+                let is_seen = |stamp: &Stamp| *stamp == Stamp::Seen;
+                let stamped = !matches!(&mark, Mark::Begin(_, stamp) | Mark::End(_, stamp) | Mark::Step { stamp, .. } if is_seen(stamp));
+                self.mark(seen, mark);
+                stamped
+            }
+            Err(error) => {
+                self.finding(seen, "mark_not_read", error);
+                true
+            }
+        }
+    }
+
+    fn mark(&mut self, seen: f64, mark: Mark) {
         match mark {
             Mark::Begin(name, stamp) => {
                 let begin = self.time(stamp, seen);
@@ -235,7 +246,9 @@ mod tests {
 
     fn marks(lines: &[(f64, &str)]) -> Marks {
         let mut reader = Reader::new(1000.0, 5000.0, 1.0);
-        lines.iter().for_each(|(seen, line)| reader.line(*seen, line));
+        lines.iter().for_each(|(seen, line)| {
+            reader.line(*seen, line);
+        });
         reader.finish(20.0)
     }
 
