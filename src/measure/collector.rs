@@ -50,6 +50,8 @@ const BUDGET: f64 = 0.003;
 const BUDGET_WITHOUT_COUNTER: f64 = 0.008;
 /// The shortest time between two readings, s: about what a timer can keep.
 const SHORTEST: f64 = 0.002;
+/// Seconds between readings around the start of the run.
+const DENSE: f64 = 0.004;
 /// Seconds between readings of what changes slowly.
 const SLOW: f64 = 1.0;
 /// Seconds from the start of the run to the first of them, so that a short run has one.
@@ -77,8 +79,8 @@ pub struct Collector<'a> {
     pub clock: Clock,
     /// Seconds between rows.
     pub interval: f64,
-    /// Whether there are idle baselines.
-    pub has_baselines: bool,
+    /// Seconds of the idle baselines; 0 where there are none. The run is expected to start after the first.
+    pub baseline: f64,
     /// What is read.
     pub channels: Vec<Channel<'a>>,
     /// Where it is written.
@@ -105,21 +107,22 @@ struct Schedule {
     spacing: f64,
     /// The share of a core that they may use.
     budget: f64,
-    /// Until when readings are as frequent as can be, s.
-    dense_until: f64,
+    /// Readings are dense before this moment, and from the other one on, s.
+    dense: (f64, f64),
     next_row: f64,
 }
 
 impl Schedule {
-    fn new(seed: u64, now: f64, interval: f64, budget: f64) -> Self {
+    fn new(seed: u64, now: f64, expected_start: f64, interval: f64, budget: f64) -> Self {
         let random = ChaCha8Rng::seed_from_u64(seed);
-        Self { random, interval, spacing: interval.min(0.01), budget, dense_until: now + EDGE, next_row: now + interval }
+        Self { random, interval, spacing: interval.min(0.01), budget, dense: (now + EDGE, expected_start - EDGE), next_row: now + interval }
     }
 
     /// The moment of the next reading: a quarter earlier or later than planned, so that a load in step with the readings is seen as it
     /// is on average.
     fn due(&mut self, now: f64) -> f64 {
-        let spacing = if now < self.dense_until { SHORTEST } else { self.spacing };
+        let is_dense = now < self.dense.0 || now >= self.dense.1;
+        let spacing = if is_dense { self.spacing.min(DENSE) } else { self.spacing };
         now + spacing * (0.75 + self.random.random::<f64>() / 2.0)
     }
 
@@ -148,8 +151,8 @@ impl Collector<'_> {
         let seed = self.started.1.to_bits();
         let counts = |channel: &Channel<'_>| channel.meter.power.is_none() || channel.meter.counter_unit_j.is_some();
         let budget = if self.channels.iter().all(counts) { BUDGET } else { BUDGET_WITHOUT_COUNTER };
-        let mut schedule = Schedule::new(seed, self.clock.now(), self.interval, budget);
-        if self.has_baselines {
+        let mut schedule = Schedule::new(seed, self.clock.now(), self.baseline, self.interval, budget);
+        if self.baseline > 0.0 {
             self.event(|t_s| Event::Begin { t_s, window: Window::IdleBefore });
         }
         self.slow();
@@ -161,10 +164,10 @@ impl Collector<'_> {
             let wait = (due - self.clock.now()).max(0.0);
             match orders.recv_timeout(Duration::from_secs_f64(wait)) {
                 Ok(Order::Start(started)) => {
-                    self.boundary(Some(Window::IdleBefore).filter(|_| self.has_baselines), Some(Window::Run));
+                    self.boundary(Some(Window::IdleBefore).filter(|_| self.baseline > 0.0), Some(Window::Run));
                     self.channels.iter_mut().for_each(Channel::start);
                     let begin = self.clock.now();
-                    schedule.dense_until = begin + EDGE;
+                    schedule.dense = (begin + EDGE, f64::INFINITY);
                     due = due.min(begin + SHORTEST);
                     next_slow = begin + EARLY;
                     self.marks = Reader::new(self.started.0, self.started.1, begin);
@@ -176,7 +179,7 @@ impl Collector<'_> {
                     continue;
                 }
                 Ok(Order::End { code, cpu_s, peak_memory_bytes, done }) => {
-                    self.boundary(Some(Window::Run), Some(Window::IdleAfter).filter(|_| self.has_baselines));
+                    self.boundary(Some(Window::Run), Some(Window::IdleAfter).filter(|_| self.baseline > 0.0));
                     self.take_marks(true);
                     if let Some(code) = code {
                         self.event(|t_s| Event::Exit { t_s, code, cpu_s, peak_memory_bytes });
@@ -218,7 +221,7 @@ impl Collector<'_> {
             }
             due = schedule.due(self.clock.now());
         }
-        self.boundary(Some(Window::IdleAfter).filter(|_| self.has_baselines), None);
+        self.boundary(Some(Window::IdleAfter).filter(|_| self.baseline > 0.0), None);
         let ended = self.clock.now();
         self.recorder.seal(ended, self.started.1 + ended)
     }
@@ -349,7 +352,7 @@ mod tests {
 
     #[test]
     fn readings_come_as_often_as_the_budget_allows() {
-        let mut schedule = Schedule::new(1, 0.0, 0.1, BUDGET);
+        let mut schedule = Schedule::new(1, 0.0, f64::INFINITY, 0.1, BUDGET);
         assert_eq!(schedule.spacing, 0.01);
         schedule.adapt(2.0 * BUDGET);
         assert_eq!(schedule.spacing, 0.02);
@@ -361,7 +364,7 @@ mod tests {
 
     #[test]
     fn rows_come_once_an_interval_and_readings_at_random_moments() {
-        let mut schedule = Schedule::new(1, 0.0, 0.1, BUDGET);
+        let mut schedule = Schedule::new(1, 0.0, f64::INFINITY, 0.1, BUDGET);
         let (mut now, mut rows, mut gaps) = (0.0, Vec::new(), Vec::new());
         while now < 100.0 {
             let due = schedule.due(now);

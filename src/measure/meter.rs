@@ -35,6 +35,31 @@ pub enum Trouble {
     Lost(String),
 }
 
+/// What is known of when a counter moves.
+#[derive(Debug, Clone, Copy, Default)]
+struct CounterSeen {
+    /// The last reading: when, what, and the integral of power then.
+    last: Option<(f64, u64, Option<f64>)>,
+    /// Whether it had moved then.
+    had_moved: bool,
+}
+
+impl CounterSeen {
+    /// Takes a reading; when the counter moved, and the integral of power then, where it did. A counter that moved at the reading before
+    /// too moves all the time, and is of this moment. One that stood still moved somewhere between the two readings: half-way, for want of
+    /// more. The first value of a counter is of an unknown age.
+    fn moved(&mut self, now: f64, count: u64, sampled: Option<f64>) -> Option<(f64, Option<f64>)> {
+        let before = self.last.replace((now, count, sampled));
+        let (time, old, then) = before?;
+        let had_moved = std::mem::replace(&mut self.had_moved, count != old);
+        if count == old {
+            return None;
+        }
+        let half_way = ((time + now) / 2.0, sampled.zip(then).map(|(sampled, then)| (sampled + then) / 2.0));
+        Some(if had_moved { (now, sampled) } else { half_way })
+    }
+}
+
 /// A source with what has been read of it.
 pub struct Channel<'a> {
     source: Box<dyn Source + 'a>,
@@ -46,7 +71,7 @@ pub struct Channel<'a> {
     row: Sample,
     fresh: bool,
     memory: Option<f64>,
-    first_counter: bool,
+    counter: CounterSeen,
     /// Energy at the start of the run, J, for the live line.
     base: f64,
 }
@@ -77,7 +102,18 @@ impl<'a> Channel<'a> {
     pub fn new(source: Box<dyn Source + 'a>, index: usize) -> Self {
         let meter = source.meter();
         let row = Sample { meter: index, ..Sample::default() };
-        Self { source, meter, lost: false, failing: false, before: None, row, fresh: false, memory: None, first_counter: true, base: 0.0 }
+        Self {
+            source,
+            meter,
+            lost: false,
+            failing: false,
+            before: None,
+            row,
+            fresh: false,
+            memory: None,
+            counter: CounterSeen::default(),
+            base: 0.0,
+        }
     }
 
     /// Whether it is asked between rows.
@@ -118,14 +154,10 @@ impl<'a> Channel<'a> {
 
     fn counter(&mut self, now: f64, reading: Result<u64, Trouble>, news: &mut Vec<News>) {
         match reading {
-            Ok(count) if self.row.counter == Some(count) => self.works(now, news),
             Ok(count) => {
-                // A counter's first value is of an unknown age: only from its next movement on is its moment known.
-                if !self.first_counter {
-                    self.row.counter_time = Some(now);
-                    self.row.sampled_at_counter = self.row.sampled;
+                if let Some((time, sampled)) = self.counter.moved(now, count, self.row.sampled) {
+                    (self.row.counter_time, self.row.sampled_at_counter) = (Some(time), sampled);
                 }
-                self.first_counter = false;
                 self.row.counter = Some(count);
                 self.works(now, news);
             }
@@ -218,5 +250,22 @@ impl<'a> Channel<'a> {
             (Some(count), Some(unit)) => count as f64 * unit,
             _ => self.row.sampled.unwrap_or(0.0),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_in_steps_moved_half_way_and_one_that_always_moves_now() {
+        let mut seen = CounterSeen::default();
+        assert_eq!(seen.moved(0.0, 5, Some(0.0)), None);
+        assert_eq!(seen.moved(1.0, 5, Some(10.0)), None);
+        assert_eq!(seen.moved(2.0, 9, Some(20.0)), Some((1.5, Some(15.0))));
+        assert_eq!(seen.moved(3.0, 9, Some(30.0)), None);
+        assert_eq!(seen.moved(4.0, 12, Some(40.0)), Some((3.5, Some(35.0))));
+        assert_eq!(seen.moved(5.0, 13, None), Some((5.0, None)));
+        assert_eq!(seen.moved(6.0, 14, Some(60.0)), Some((6.0, Some(60.0))));
     }
 }

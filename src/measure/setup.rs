@@ -133,7 +133,7 @@ pub fn collector(
     Collector {
         clock: clock(begun),
         interval: options.interval,
-        has_baselines: options.idle > 0.0,
+        baseline: options.idle,
         channels,
         recorder,
         live,
