@@ -1,14 +1,18 @@
-//! Accelerators, the nodes around them, and the parameters that a calibration holds.
+//! Accelerators, the nodes around them, their processors, and the parameters that a calibration holds.
 
 mod accelerator;
 mod check;
+mod host;
 mod node;
 mod performance;
+mod processor;
 
 pub use accelerator::{Accelerator, Mesh, Power, Precision};
 pub use check::{Finding, Severity};
+pub use host::{HostDescription, HostModel, MEMORY_WATTS_PER_GB, memory_energy, processor_energy};
 pub use node::NodeProfile;
 pub use performance::{Parameter, Performance, PowerScales};
+pub use processor::{Processor, find_processor};
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
 //! CPU time and memory of a process and everything below it, from `/proc`.
 //!
-//! Source: Linux, proc_pid_stat(5). Cost of a reading, on one core of an AMD EPYC at 2.6 GHz: see [`Tree::read`].
+//! Source: Linux, proc_pid_stat(5). A reading costs about 13 us a file on a virtual AMD EPYC at 2.6 GHz, one file a process of the machine and a
+//! second one a member: 0.9 ms with 2 members of 78 processes, 8.8 ms with 302 of 377 (medians of 200 readings, machine shared). Once a second is enough.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};

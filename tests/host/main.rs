@@ -1,5 +1,7 @@
-//! Readers of the host: energy counters, processes, and the facts of the machine, on trees of files as Linux shows them.
+//! Readers of the host, on trees of files as Linux shows them: energy counters, processes, the facts of the machine; and the model
+//! that stands in where there is no counter.
 
+mod model;
 mod process;
 mod processor;
 mod rapl;
@@ -10,25 +12,25 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// A folder with files in it; a folder that a file lies in is made.
-pub struct Files(TempDir);
+pub(crate) struct Files(TempDir);
 
 impl Files {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
 
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.0.path()
     }
 
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
         let path = self.root().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
         self
     }
 
-    pub fn remove(&self, name: &str) {
+    pub(crate) fn remove(&self, name: &str) {
         let path = self.root().join(name);
         if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
     }
