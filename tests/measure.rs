@@ -297,3 +297,53 @@ fn steps_without_stamps_are_seen_when_they_happen() {
     assert_eq!((steps["phase"].as_str(), steps["count"].as_u64()), (Some("run"), Some(30)));
     close(&steps["median_s"], times[times.len() / 2], 0.05);
 }
+
+#[test]
+fn processors_are_measured_by_their_counters_and_nothing_is_counted_twice() {
+    let workplace = Workplace::new();
+    let zone = |folder: &str, name: &str, microjoules: &str| {
+        workplace.write(&format!("powercap/{folder}/name"), format!("{name}\n"));
+        workplace.write(&format!("powercap/{folder}/energy_uj"), format!("{microjoules}\n"));
+        workplace.write(&format!("powercap/{folder}/max_energy_range_uj"), "1000000000\n");
+    };
+    zone("intel-rapl:0", "package-0", "990000000");
+    zone("intel-rapl:0/intel-rapl:0:0", "core", "100");
+    zone("intel-rapl:0/intel-rapl:0:1", "dram", "500");
+    zone("intel-rapl:1", "psys", "7");
+    // The package draws 40 J across the end of its range, memory 6 J, cores 30 J inside the package.
+    let program = "cd powercap; sleep 0.4; \
+         echo 10000000 > intel-rapl:0/energy_uj; echo 999999 > intel-rapl:0/intel-rapl:0:0/energy_uj; \
+         echo 3000500 > intel-rapl:0/intel-rapl:0:1/energy_uj; sleep 0.4; echo 30000000 > intel-rapl:0/energy_uj; \
+         echo 30000100 > intel-rapl:0/intel-rapl:0:0/energy_uj; echo 6000500 > intel-rapl:0/intel-rapl:0:1/energy_uj; sleep 0.3";
+    let output = workplace.run(&["measure", "--powercap", "powercap", "--idle", "0", "--out", "s", "--", "sh", "-c", program]);
+    assert_eq!(output.status.code(), Some(0), "{}", talk(&output));
+    let shown = show(&workplace, "s");
+    let host = &shown["host"];
+    close(&host["energy_j"], 46.0, 0.001);
+    close(&shown["energy_j"], 46.0, 0.001);
+    let domains: Vec<(&str, bool)> = host["domains"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|domain| (domain["name"].as_str().unwrap(), domain["added"].as_bool().unwrap()))
+        .collect();
+    assert_eq!(domains, [("package-0", true), ("package-0/dram", true), ("package-0/core", false), ("psys", false)]);
+    assert!(host["modelled_processors_j"].is_null() && host["modelled_memory_j"].is_null());
+    assert!(shown["missing"].as_array().unwrap().iter().all(|text| !text.as_str().unwrap().contains("processors")), "{}", shown["missing"]);
+}
+
+#[test]
+fn what_of_the_host_has_no_counter_is_modelled_apart() {
+    let workplace = Workplace::new();
+    let program = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
+    let output = workplace.run(&["measure", "--powercap", "nowhere", "--idle", "0", "--out", "s", "--", "sh", "-c", program]);
+    assert_eq!(output.status.code(), Some(0), "{}", talk(&output));
+    let shown = show(&workplace, "s");
+    assert!(shown["energy_j"].is_null() && shown["host"]["energy_j"].is_null());
+    assert!(shown["missing"].to_string().contains("no nowhere"), "{}", shown["missing"]);
+    let (cpu, duration) = (shown["host"]["cpu_s"].as_f64().unwrap(), shown["duration_s"].as_f64().unwrap());
+    assert!(cpu > 0.02 && cpu <= 1.05 * duration, "{cpu} s of {duration} s");
+    // 0.3725 W a GB, whatever this machine has.
+    let bytes: f64 = std::fs::read_to_string("/proc/meminfo").unwrap().split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0;
+    close(&shown["host"]["modelled_memory_j"], 0.3725 * bytes / f64::from(1 << 30) * duration, 0.001);
+}

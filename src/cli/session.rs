@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Failure, print, tell};
+use crate::document::Origin;
+use crate::hardware::HostModel;
 use crate::report::session as report;
 pub(super) use crate::session::table::Table as Rows;
 use crate::session::{Session, Summary};
-use crate::store::session as store;
+use crate::store::{Store, session as store};
 
 /// Show or check sessions that `measure` has written.
 #[derive(Args)]
@@ -57,11 +59,18 @@ fn read(paths: &[PathBuf]) -> Result<Vec<(PathBuf, Session)>, Failure> {
     Ok(out)
 }
 
+/// What a session says, with a model of what of the host was not measured.
+fn summary(session: &Session) -> Result<Summary, Failure> {
+    let description = session.manifest.host_description();
+    let model = HostModel::new(&Store::standard(), &description, &Origin::whole("processors"))?;
+    Ok(Summary::of(session).with_host_model(&session.manifest.unmeasured(model)))
+}
+
 /// Says what a new session says, on stderr.
 pub(super) fn say(folder: &Path) {
-    match store::read(folder) {
-        Ok(session) => tell(&format!("\n{}\nsession: {}", report::show(&Summary::of(&session)), folder.display())),
-        Err(error) => tell(&error.to_string()),
+    match store::read(folder).map_err(Failure::from).and_then(|session| summary(&session)) {
+        Ok(summary) => tell(&format!("\n{}\nsession: {}", report::show(&summary), folder.display())),
+        Err(Failure::Input(error) | Failure::Work(error)) => tell(&error),
     }
 }
 
@@ -69,7 +78,7 @@ impl Commands {
     pub(crate) fn execute(self) -> Result<ExitCode, Failure> {
         match self.action {
             Action::Show { sessions, format } => {
-                let summaries: Vec<Summary> = read(&sessions)?.iter().map(|(_, session)| Summary::of(session)).collect();
+                let summaries = read(&sessions)?.iter().map(|(_, session)| summary(session)).collect::<Result<Vec<_>, _>>()?;
                 print(&match format {
                     SessionFormat::Json => report::json(&summaries),
                     SessionFormat::Table => summaries.iter().map(report::show).collect::<Vec<_>>().join("\n"),

@@ -74,6 +74,20 @@ impl HostModel {
         Ok(Self { class: Class::Modelled, processor, missing, cores_per_package, packages, memory: host.memory })
     }
 
+    /// The processors are not modelled: their counters were read.
+    #[must_use]
+    pub fn without_processors(self) -> Self {
+        let missing = self.missing.into_iter().filter(|text| !text.starts_with("energy of the processors")).collect();
+        Self { processor: None, missing, ..self }
+    }
+
+    /// Memory is not modelled: its counters were read.
+    #[must_use]
+    pub fn without_memory(self) -> Self {
+        let missing = self.missing.into_iter().filter(|text| !text.starts_with("energy of memory")).collect();
+        Self { memory: None, missing, ..self }
+    }
+
     /// Energy of the processors for `cpu_time` of all threads within `elapsed`. None if the processor or its cores are not known.
     #[must_use]
     pub fn processor_energy(&self, cpu_time: Seconds, elapsed: Seconds) -> Option<Joules> {

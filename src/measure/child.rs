@@ -124,6 +124,11 @@ pub fn start(command: &[OsString], environment: &[(&str, OsString)]) -> io::Resu
 }
 
 impl Running {
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw().unsigned_abs()
+    }
+
     /// Takes a signal: forwards it, or sees what became of the program. How it ended, where it did.
     pub fn signal(&mut self, signal: i32) -> Option<Ended> {
         match signal {

@@ -267,7 +267,8 @@ impl Collector<'_> {
     fn slow(&mut self) {
         for index in 0..self.channels.len() {
             let mut news = Vec::new();
-            self.channels[index].slow(&mut news);
+            let now = self.clock.now();
+            self.channels[index].slow(now, &mut news);
             self.news(index, news);
         }
     }

@@ -13,7 +13,7 @@ use super::collector::Order;
 /// The shortest time between two looks, s.
 const SHORTEST: f64 = 0.001;
 /// The same where marks say when they happened: the collector looks at its next reading anyway.
-const STAMPED: f64 = 0.1;
+const STAMPED: f64 = 0.02;
 
 /// Watches a file on a thread of its own. Where the system cannot, marks are seen at the next reading.
 pub fn watch(path: &Path, orders: Sender<Order>, stamped: Arc<AtomicBool>) {

@@ -155,7 +155,10 @@ impl<'a> Channel<'a> {
     fn counter(&mut self, now: f64, reading: Result<u64, Trouble>, news: &mut Vec<News>) {
         match reading {
             Ok(count) => {
-                if let Some((time, sampled)) = self.counter.moved(now, count, self.row.sampled) {
+                // A counter that is asked only for rows moves between any two readings: it is of the moment of each.
+                let moved = self.counter.moved(now, count, self.row.sampled);
+                let known = if self.source.is_polled() { moved } else { Some((now, self.row.sampled)) };
+                if let Some((time, sampled)) = known {
                     (self.row.counter_time, self.row.sampled_at_counter) = (Some(time), sampled);
                 }
                 self.row.counter = Some(count);
@@ -191,11 +194,15 @@ impl<'a> Channel<'a> {
     }
 
     /// Reads what changes slowly; it goes with the next row.
-    pub fn slow(&mut self, news: &mut Vec<News>) {
+    pub fn slow(&mut self, now: f64, news: &mut Vec<News>) {
         if !self.lost {
             let before = self.row.slow.limit.or(self.meter.limit_w);
             self.row.slow = self.source.slow(news);
             self.memory = self.row.slow.memory.or(self.memory);
+            // A row is of the moment at which power and counter were read, where there are such.
+            if self.meter.power.is_none() && self.meter.counter_unit_j.is_none() && self.row.slow != Slow::default() {
+                (self.row.time, self.fresh) = (now, true);
+            }
             if let (Some(old), Some(new)) = (before, self.row.slow.limit)
                 && (old - new).abs() > 0.5
             {

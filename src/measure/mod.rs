@@ -2,6 +2,7 @@
 
 mod child;
 mod collector;
+mod host;
 mod live;
 mod marks;
 mod meter;
@@ -19,7 +20,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::time::Instant;
 
@@ -179,10 +180,11 @@ fn collect(options: Options, folder: &Path, place: Option<Place>, begun: Instant
     let (orders, taken) = channel();
     let (ready, is_ready) = sync_channel(1);
     let stamped = Arc::new(AtomicBool::new(false));
+    let pid = Arc::new(AtomicU32::new(options.process.unwrap_or(0)));
     let thread = std::thread::spawn({
-        let (options, folder, stamped) = (options.clone(), folder.to_path_buf(), stamped.clone());
+        let (options, folder, stamped, pid) = (options.clone(), folder.to_path_buf(), stamped.clone(), pid.clone());
         let said = forwarded(sender);
-        move || setup::collector(&options, &folder, begun, (said, stamped), &ready, &taken)
+        move || setup::collector(&options, &folder, begun, (said, stamped, pid), &ready, &taken)
     });
     let refused = match is_ready.recv() {
         Ok(Ok(())) => None,
@@ -212,6 +214,7 @@ fn collect(options: Options, folder: &Path, place: Option<Place>, begun: Instant
     } else {
         match start(&options, folder) {
             Ok(mut running) => {
+                pid.store(running.pid(), Ordering::Relaxed);
                 let (ended, by_us) = supervise(&mut running, &messages, until);
                 (if by_us { 0 } else { ended.code().unwrap_or(1) }, ended.code())
             }

@@ -13,6 +13,7 @@
 //! - `enabled` is not looked at: it switches the power limit, and reads 0 where firmware locked that; counters run on.
 //! - `intel-rapl-mmio` reads the same package by another way: it counts only where the first way cannot be read.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -96,22 +97,6 @@ impl Rapl {
     }
 }
 
-/// Energy used between two readings of a counter in microjoules, across its end. `None`: the counter was reset, and
-/// what it had counted is not known.
-///
-/// A counter that falls by less than half its range cannot have come round in the time between two readings (a range is
-/// 2^32 units, some 65 to 262 kJ: minutes at full power), so that was a reset. The driver states the largest value, one unit less
-/// than the period: a turn loses at most 2^-32 of the range.
-#[must_use]
-pub fn wrapped_difference(before: u64, after: u64, range: Option<u64>) -> Option<u64> {
-    if let Some(difference) = after.checked_sub(before) {
-        return Some(difference);
-    }
-    let range = range?;
-    let difference = range.checked_sub(before)?.checked_add(after)?;
-    (difference <= range / 2).then_some(difference)
-}
-
 /// Finds the counters below `root`, [`POWERCAP`] but for tests.
 #[must_use]
 pub fn probe(root: &Path) -> Rapl {
@@ -123,19 +108,41 @@ pub fn probe(root: &Path) -> Rapl {
         }
         Err(error) => return Rapl { domains: Vec::new(), missing: vec![format!("{}: {error}", root.display())] },
     };
-    let mut search = Search { root, domains: Vec::new(), failed: Vec::new(), denied: Vec::new(), repeated: Vec::new() };
-    for folder in &folders {
-        search.look_at(folder);
+    let mut search = Search { root, zones: &folders, domains: Vec::new(), failed: Vec::new(), denied: Vec::new(), repeated: Vec::new() };
+    for (folder, path) in &folders {
+        search.look_at(folder, path);
     }
     search.finish()
 }
 
 /// Folders of zones, parents before their parts, `intel-rapl-mmio` last. A control type such as `intel-rapl` is no zone:
 /// the names of zones are its name with numbers in hexadecimal digits behind colons.
-fn zone_folders(root: &Path) -> io::Result<Vec<String>> {
-    let names = fs::read_dir(root)?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let mut folders: Vec<String> = names.filter(|name| name.contains(':')).collect();
-    folders.sort_by_key(|name| {
+/// How deep zones lie within their control type: a package, its parts.
+const DEPTH: usize = 3;
+
+/// The zones below a folder by name. The class lists all of them side by side; inside it, each stands in the zone that it is a part of.
+fn collect_zones(folder: &Path, depth: usize, zones: &mut HashMap<String, PathBuf>) -> io::Result<()> {
+    let entries: Vec<_> =
+        fs::read_dir(folder)?.flatten().filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path()))).collect();
+    for (name, path) in &entries {
+        if name.contains(':') && !zones.contains_key(name) {
+            zones.insert(name.clone(), path.clone());
+        }
+    }
+    for (name, path) in entries {
+        // Other links lead out of the zone, such as to its device.
+        if depth < DEPTH && name.starts_with("intel-rapl") && path.is_dir() {
+            collect_zones(&path, depth + 1, zones)?;
+        }
+    }
+    Ok(())
+}
+
+fn zone_folders(root: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let mut zones = HashMap::new();
+    collect_zones(root, 0, &mut zones)?;
+    let mut folders: Vec<(String, PathBuf)> = zones.into_iter().collect();
+    folders.sort_by_key(|(name, _)| {
         let mut parts = name.split(':');
         let control = parts.next().unwrap_or_default().to_string();
         (control.contains("mmio"), control, parts.map(|part| u64::from_str_radix(part, 16).unwrap_or(u64::MAX)).collect::<Vec<_>>())
@@ -145,6 +152,7 @@ fn zone_folders(root: &Path) -> io::Result<Vec<String>> {
 
 struct Search<'a> {
     root: &'a Path,
+    zones: &'a [(String, PathBuf)],
     domains: Vec<Domain>,
     /// Names of domains with why they cannot be read.
     failed: Vec<(String, String)>,
@@ -154,8 +162,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn look_at(&mut self, folder: &str) {
-        let path = self.root.join(folder);
+    fn look_at(&mut self, folder: &str, path: &Path) {
         let counter = path.join("energy_uj");
         let mut fail = |name: &str, why: String| self.failed.push((name.to_string(), why));
         if !path.exists() {
@@ -196,7 +203,8 @@ impl Search<'_> {
     /// The name of the zone around a subzone.
     fn parent(&self, folder: &str) -> String {
         let outer = folder.rsplit_once(':').map_or(folder, |(outer, _)| outer);
-        first_line(&self.root.join(outer).join("name")).unwrap_or_else(|_| outer.to_string())
+        let path = self.zones.iter().find(|(name, _)| name == outer).map_or_else(|| self.root.join(outer), |(_, path)| path.clone());
+        first_line(&path.join("name")).unwrap_or_else(|_| outer.to_string())
     }
 
     /// Whether a die's counter is its package's, as another die showed it. Kernels 6.9 to 6.11 list every die of an AMD

@@ -1,9 +1,8 @@
 //! From options to a collector that reads: the folder, the meters, the manifest.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +15,7 @@ use super::meter::Channel;
 use super::ranks::{self, Place};
 use super::recorder::Recorder;
 use super::steady::Steady;
-use super::{OTHERS, Options, Refusal, clock, nvml};
+use super::{OTHERS, Options, Refusal, clock, host, nvml, processor, rapl};
 use crate::session::phase::Reader;
 use crate::session::{EVENTS, MANIFEST, MARKS, Manifest, SAMPLES, SCHEMA, SEAL};
 use crate::units::calendar;
@@ -61,12 +60,14 @@ pub fn collector(
     options: &Options,
     folder: &Path,
     begun: Instant,
-    (said, stamped): (Sender<Said>, Arc<AtomicBool>),
+    (said, stamped, pid): (Sender<Said>, Arc<AtomicBool>, Arc<AtomicU32>),
     ready: &SyncSender<Result<(), Refusal>>,
     orders: &Receiver<Order>,
 ) -> Result<(), String> {
     let mut missing = Vec::new();
-    let mut host = BTreeMap::from([("name".to_string(), host_name())]);
+    let known = processor::host(Path::new("/"));
+    let mut host = host::facts(&known);
+    host.insert("name".to_string(), host_name());
     // The library must outlive the devices that it gives.
     let library = match nvml::open(options.library.as_ref().map(|path| path.as_os_str())) {
         Ok(library) => Some(library),
@@ -101,6 +102,16 @@ pub fn collector(
     } else if options.gpus.is_some() {
         ready.send(Err(Refusal::Input(format!("--gpu: {}", missing.join("; "))))).ok();
         return Ok(());
+    }
+    let rapl = rapl::probe(&options.powercap);
+    missing.extend(rapl.missing.into_iter().map(|why| format!("energy counters of the host: {why}")));
+    for domain in rapl.domains {
+        let index = channels.len();
+        channels.push(Channel::new(Box::new(host::Counter::new(domain, &host_name())), index));
+    }
+    if !options.command.is_empty() || options.process.is_some() {
+        let index = channels.len();
+        channels.push(Channel::new(Box::new(host::Processes::new(pid)), index));
     }
     let started = (monotonic_time() - begun.elapsed().as_secs_f64(), unix_time() - begun.elapsed().as_secs_f64());
     let manifest = Manifest {

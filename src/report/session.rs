@@ -159,6 +159,11 @@ fn host(summary: &Summary) -> String {
         let note = if domain.added { "" } else { " (part of another or all of the platform: not added)" };
         out += &format!("{}: {}{note}\n", domain.name, joules(domain.energy_j));
     }
+    for (what, joules_of) in [("processors", host.modelled_processors_j), ("memory", host.modelled_memory_j)] {
+        if joules_of.is_some() {
+            out += &format!("{what}, modelled, not in the energy above: {}\n", joules(joules_of));
+        }
+    }
     if host.cpu_s.is_some() || host.peak_memory_bytes.is_some() {
         out += &format!(
             "processor time {} s, largest memory {} GB\n",

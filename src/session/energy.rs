@@ -213,6 +213,22 @@ fn sampled(rows: &[Sample]) -> Vec<Point> {
     points
 }
 
+/// Energy used between two readings of a counter in microjoules, across its end. `None`: the counter was reset, and
+/// what it had counted is not known.
+///
+/// A counter that falls by less than half its range cannot have come round in the time between two readings (a range is
+/// 2^32 units, some 65 to 262 kJ: minutes at full power), so that was a reset. The driver states the largest value, one unit less
+/// than the period: a turn loses at most 2^-32 of the range.
+#[must_use]
+pub fn wrapped_difference(before: u64, after: u64, range: Option<u64>) -> Option<u64> {
+    if let Some(difference) = after.checked_sub(before) {
+        return Some(difference);
+    }
+    let range = range?;
+    let difference = range.checked_sub(before)?.checked_add(after)?;
+    (difference <= range / 2).then_some(difference)
+}
+
 /// The energy at each moment at which the counter moved, and the time between movements.
 fn counter(meter: &Meter, unit: f64, rows: &[Sample], sampled: &[Point], findings: &mut Vec<Finding>) -> (Vec<Point>, Option<f64>) {
     let mut points: Vec<Point> = Vec::new();
@@ -225,7 +241,8 @@ fn counter(meter: &Meter, unit: f64, rows: &[Sample], sampled: &[Point], finding
             last = Some((time, count));
             continue;
         };
-        if time <= before || count == old {
+        // A GPU's counter that stands still waits for its next movement; a host's says that nothing was drawn.
+        if time <= before || (count == old && meter.kind == MeterKind::Gpu) {
             continue;
         }
         let limit = row.slow.limit.or(meter.limit_w).unwrap_or(UNKNOWN_LIMIT);
@@ -241,9 +258,8 @@ fn counter(meter: &Meter, unit: f64, rows: &[Sample], sampled: &[Point], finding
                 finding("counter_jump", text);
                 filled()
             }
-            None => match meter.counter_range.filter(|range| *range > old) {
-                // A counter that starts again at zero after its range.
-                Some(range) => (range - old).saturating_add(count) as f64 * unit,
+            None => match wrapped_difference(old, count, meter.counter_range) {
+                Some(difference) => difference as f64 * unit,
                 None => {
                     finding("counter_reset", format!("the energy counter fell from {old} to {count}: {by_samples}"));
                     filled()

@@ -7,6 +7,7 @@
 
 pub mod energy;
 pub mod event;
+mod host;
 pub mod manifest;
 pub mod mark;
 pub mod phase;

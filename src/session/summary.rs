@@ -112,6 +112,12 @@ pub struct Host {
     pub energy_j: Option<f64>,
     /// Their power before it started, W.
     pub idle_w: Option<f64>,
+    /// Energy of the processors by a model, J: thermal design power of a core times processor time, where no counter was read.
+    pub modelled_processors_j: Option<f64>,
+    /// Energy of the machine's memory by a model, J: a power of its size times time, where no counter was read.
+    pub modelled_memory_j: Option<f64>,
+    /// Where the thermal design power is from.
+    pub modelled_from: Option<String>,
     /// Every domain.
     pub domains: Vec<Domain>,
     /// Processor time of the program and of what it waited for, s.
@@ -360,6 +366,9 @@ fn host(session: &Session, series: &[Series], run: (f64, f64), exit: Option<(Opt
     Host {
         energy_j: sum(&|series| series.energy(run.0, run.1)),
         idle_w: sum(&|series| mean_power(series, session.window(Window::IdleBefore))),
+        modelled_processors_j: None,
+        modelled_memory_j: None,
+        modelled_from: None,
         domains: added.iter().copied().chain(of_kind(manifest, MeterKind::HostPart)).map(domain).collect(),
         cpu_s: exit.and_then(|(cpu, _)| cpu).or_else(|| most(|row| row.slow.cpu)),
         peak_memory_bytes: most(|row| row.slow.memory).or_else(|| exit.and_then(|(_, memory)| memory.map(|bytes| bytes as f64))),

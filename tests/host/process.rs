@@ -188,13 +188,17 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // What it waits with ends too, once nobody can write to it.
+        drop(self.0.stdin.take());
         self.0.kill().ok();
         self.0.wait().ok();
     }
 }
 
 fn shell(script: &str) -> Running {
-    Running(Command::new("sh").args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    Running(command.spawn().unwrap())
 }
 
 fn until(mut holds: impl FnMut() -> bool) -> bool {
@@ -212,24 +216,24 @@ fn until(mut holds: impl FnMut() -> bool) -> bool {
 #[test]
 fn the_time_of_real_children_is_found_after_their_end() {
     let work = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
-    let mut child = shell(&format!("sh -c '{work}'; sh -c '{work}'; sleep 300"));
+    let mut child = shell(&format!("sh -c '{work}'; sh -c '{work}'; cat"));
     let proc = Path::new(PROC);
     let mut tree = Tree::new(proc, child.0.id()).unwrap();
     let identity = Identity::of(proc, child.0.id()).unwrap();
     let mut last = 0.0;
     let mut readings = 0;
-    // Only the shell and sleep are left; the shell's own file then says how much its children took.
+    // Only the shell and cat are left; the shell's own file then says how much its children took.
     assert!(until(|| {
         let usage = tree.read().unwrap();
         assert!(usage.cpu_s >= last, "{} after {last}", usage.cpu_s);
         last = usage.cpu_s;
         readings += 1;
         let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.0.id()));
-        let is_asleep = children.is_ok_and(|children| {
+        let waits = children.is_ok_and(|children| {
             let name = std::fs::read_to_string(format!("/proc/{}/comm", children.trim()));
-            name.is_ok_and(|name| name.trim() == "sleep")
+            name.is_ok_and(|name| name.trim() == "cat")
         });
-        is_asleep && readings > 3
+        waits && readings > 3
     }));
     let usage = tree.read().unwrap();
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.0.id())).unwrap();
@@ -249,8 +253,7 @@ fn the_time_of_real_children_is_found_after_their_end() {
 /// Many short children: none may count twice, whenever a reading falls.
 #[test]
 fn children_that_come_and_go_are_not_counted_twice() {
-    let mut child =
-        shell("i=0; while [ $i -lt 400 ]; do sh -c 'j=0; while [ $j -lt 2000 ]; do j=$((j+1)); done'; i=$((i+1)); done; read end");
+    let mut child = shell("i=0; while [ $i -lt 400 ]; do sh -c 'j=0; while [ $j -lt 2000 ]; do j=$((j+1)); done'; i=$((i+1)); done");
     let mut tree = Tree::new(Path::new(PROC), child.0.id()).unwrap();
     let stat = format!("/proc/{}/stat", child.0.id());
     let mut last = 0.0;

@@ -1,7 +1,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use lowcarb::measure::rapl::{Rapl, Role, probe, wrapped_difference};
+use lowcarb::measure::rapl::{Rapl, Role, probe};
+use lowcarb::session::energy::wrapped_difference;
 use proptest::prelude::*;
 
 use crate::Files;
