@@ -262,3 +262,19 @@ fn a_terminal_is_the_programs_while_it_runs() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "6 True True False\n", "{}", talk(&output));
     assert_eq!(show(&workplace, "s")["exit_code"], 6);
 }
+
+#[test]
+fn a_driver_that_hangs_holds_up_neither_the_program_nor_its_signals() {
+    let workplace = Workplace::new();
+    script(&workplace, &["trace=flat:100 hang=1.0", "trace=flat:100"]);
+    let begun = Instant::now();
+    let program = "trap 'echo term; exit 9' TERM; (sleep 2; kill -TERM $PPID) & while :; do sleep 0.05; done";
+    let output = measure(&workplace, &["--idle", "0", "--out", "s", "--", "sh", "-c", program]).output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(9), b"term\n".as_slice()), "{}", talk(&output));
+    assert!(begun.elapsed() < Duration::from_secs(15));
+    assert!(talk(&output).contains("the driver does not answer"), "{}", talk(&output));
+    let shown = show(&workplace, "s");
+    assert_eq!(shown["state"], "recovered");
+    let covered = shown["gpus"][0]["covered_s"].as_f64().unwrap();
+    assert!(covered > 0.2 && covered < 1.1, "{covered}");
+}

@@ -86,6 +86,10 @@ pub enum Refusal {
 pub const MARKS_VARIABLE: &str = "LOWCARB_MARKS";
 /// How long the others of a node wait for its collector to start, beside the idle baseline, s.
 const START: f64 = 60.0;
+/// How long the driver has to say what its devices can tell, s.
+const PROBE: f64 = 60.0;
+/// How long it has to answer at the start and the end of the run, s.
+const ANSWER: f64 = 5.0;
 /// How long a collector waits for the others of its node to end, s.
 const END: f64 = 10.0;
 /// The file that those others hold locked while they run.
@@ -186,13 +190,12 @@ fn collect(options: Options, folder: &Path, place: Option<Place>, begun: Instant
         let said = forwarded(sender);
         move || setup::collector(&options, &folder, begun, (said, stamped, pid), &ready, &taken)
     });
-    let refused = match is_ready.recv() {
+    let refused = match is_ready.recv_timeout(seconds(PROBE)) {
         Ok(Ok(())) => None,
         Ok(Err(refusal)) => Some(refusal),
-        Err(_) => Some(Refusal::Work("the collector did not start".into())),
+        Err(_) => Some(Refusal::Work(format!("the driver did not say within {PROBE} s what its devices can tell"))),
     };
     if let Some(refusal) = refused {
-        thread.join().ok();
         setup::remove(folder, made);
         return Err(refusal);
     }
@@ -227,7 +230,10 @@ fn collect(options: Options, folder: &Path, place: Option<Place>, begun: Instant
         }
     };
     let (cpu_s, peak_memory_bytes) = if options.command.is_empty() { (None, None) } else { child::usage() };
-    ask(&orders, |done| Order::End { code: recorded, cpu_s, peak_memory_bytes, done });
+    if !ask(&orders, |done| Order::End { code: recorded, cpu_s, peak_memory_bytes, done }) {
+        let problem = format!("{}: the driver does not answer: the session is not sealed", folder.display());
+        return Ok(Outcome { code, folder: Some(folder.to_path_buf()), problem: Some(problem) });
+    }
     if place.is_some() {
         wait_for_others(folder);
     }
@@ -247,12 +253,10 @@ fn forwarded(sender: Sender<Message>) -> Sender<Said> {
     said
 }
 
-/// Gives an order and waits until it is done; a driver that does not answer is not waited for.
-fn ask(orders: &Sender<Order>, order: impl FnOnce(std::sync::mpsc::SyncSender<()>) -> Order) {
+/// Gives an order and waits until it is done; whether it was. A driver that does not answer is not waited for.
+fn ask(orders: &Sender<Order>, order: impl FnOnce(std::sync::mpsc::SyncSender<()>) -> Order) -> bool {
     let (done, is_done) = sync_channel(1);
-    if orders.send(order(done)).is_ok() {
-        is_done.recv_timeout(seconds(5.0)).ok();
-    }
+    orders.send(order(done)).is_ok() && is_done.recv_timeout(seconds(ANSWER)).is_ok()
 }
 
 /// Lets time pass until a moment; the signal that ended it before.

@@ -3,7 +3,7 @@
 //! The environment variable FAKE_NVML names the script: `origin SECONDS` (since 1970) first, then one line a device of words
 //! `key=value`: `trace=` (see trace.rs), `step=` (seconds between movements of the counter; 0: always), `counter=no`, `instant=no`,
 //! `usage=no`, `limit=` W, `stuck=` `lost=` `reset=` `failing=` `back=` (seconds from which), `jump=` (at which the counter leaps by
-//! 50 kJ), `spike=` (at which readings are absurd for 0.3 s), `newlimit=` (at which the limit becomes 200 W), `mig=` (instances).
+//! 50 kJ), `spike=` (at which readings are absurd for 0.3 s), `newlimit=` (at which the limit becomes 200 W), `hang=` (from which no call returns), `mig=` (instances).
 
 use std::collections::HashMap;
 use std::ffi::{c_char, c_int, c_longlong, c_uint, c_ulonglong, c_void};
@@ -41,6 +41,7 @@ struct Device {
     spike: Option<f64>,
     new_limit: Option<f64>,
     instances: Option<u32>,
+    hang: Option<f64>,
 }
 
 impl Device {
@@ -64,6 +65,7 @@ impl Device {
             spike: number("spike"),
             new_limit: number("newlimit"),
             instances: number("mig").map(|count| count as u32),
+            hang: number("hang"),
         }
     }
 }
@@ -97,8 +99,11 @@ fn device(handle: *mut c_void) -> Result<&'static Device, c_int> {
     let index = handle as usize;
     let index = if index >= 1000 { index / 1000 } else { index };
     let device = index.checked_sub(1).and_then(|index| script().devices.get(index)).ok_or(INVALID)?;
-    if device.lost.is_some() || device.failing.is_some() {
+    if device.lost.is_some() || device.failing.is_some() || device.hang.is_some() {
         let time = now();
+        while has_come(device.hang, now()) {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+        }
         if has_come(device.lost, time) {
             return Err(LOST);
         }
