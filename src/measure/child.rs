@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -204,10 +204,7 @@ pub fn usage() -> (Option<f64>, Option<u64>) {
 pub fn next(messages: &Receiver<Message>, until: Option<Instant>) -> Option<Message> {
     match until {
         None => messages.recv().ok(),
-        Some(until) => match messages.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(message) => Some(message),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        },
+        Some(until) => messages.recv_timeout(until.saturating_duration_since(Instant::now())).ok(),
     }
 }
 

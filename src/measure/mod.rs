@@ -133,11 +133,8 @@ fn beside(options: &Options, folder: &Path, place: Place) -> Result<Outcome, Ref
     let until = Instant::now() + seconds(options.idle + START);
     let has_started = || std::fs::read_to_string(folder.join(EVENTS)).is_ok_and(|text| text.contains("\"window\":\"run\""));
     while options.folder.is_some() && !has_started() && Instant::now() < until {
-        match child::next(&messages, Some(Instant::now() + seconds(0.01))) {
-            Some(Message::Signal(signal @ (SIGINT | SIGTERM | SIGHUP | SIGQUIT))) => {
-                return Ok(Outcome { code: 128 + signal, folder: None, problem: None });
-            }
-            _ => {}
+        if let Some(signal) = idle(&messages, Instant::now() + seconds(0.01)) {
+            return Ok(Outcome { code: 128 + signal, folder: None, problem: None });
         }
     }
     let lock = OpenOptions::new().write(true).create(true).truncate(false).open(folder.join(OTHERS)).ok();
@@ -276,9 +273,10 @@ fn watch(process: Option<u32>, messages: &std::sync::mpsc::Receiver<Message>, un
     loop {
         let step = Instant::now() + seconds(0.02);
         let next = until.map_or(step, |until| until.min(step));
-        match child::next(messages, Some(next)) {
-            Some(Message::Signal(SIGINT | SIGTERM | SIGHUP | SIGQUIT) | Message::Collector(Said::Steady)) => return,
-            _ => {}
+        if let Some(Message::Signal(SIGINT | SIGTERM | SIGHUP | SIGQUIT) | Message::Collector(Said::Steady)) =
+            child::next(messages, Some(next))
+        {
+            return;
         }
         let is_over = until.is_some_and(|until| Instant::now() >= until);
         let is_gone = process.is_some_and(|pid| Some(setup::start_time(pid)) != started || started == Some(None));

@@ -52,7 +52,7 @@ fn joules(value: Option<f64>) -> String {
 }
 
 fn number(value: Option<f64>) -> String {
-    value.map_or("-".into(), |value| significant(value))
+    value.map_or("-".into(), significant)
 }
 
 fn heading(summary: &Summary) -> String {
