@@ -3,6 +3,7 @@
 
 pub mod session;
 
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
@@ -269,8 +270,22 @@ pub fn hash(text: &str) -> String {
 /// # Errors
 /// The folder cannot be written to.
 pub fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    write_whole_by(path, |out| out.write_all(text.as_bytes()))
+}
+
+/// The same of what a function writes.
+///
+/// # Errors
+/// The folder cannot be written to, or the function says so.
+pub fn write_whole_by(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> std::io::Result<()> {
     let beside = path.with_extension(format!("{}.part", std::process::id()));
-    std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path)).inspect_err(|_| {
+    let written = || {
+        let mut out = BufWriter::new(std::fs::File::create(&beside)?);
+        write(&mut out)?;
+        out.flush()?;
+        std::fs::rename(&beside, path)
+    };
+    written().inspect_err(|_| {
         std::fs::remove_file(&beside).ok();
     })
 }

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand; each parses, calls and prints, and computes nothing.
 
 mod calibrate;
+mod clean;
 mod inspect;
 mod measure;
 mod predict;
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use clean::Clean;
 
 use crate::calibrate::{Calibration, RunTable, Table};
 use crate::document::{Diagnostic, Kind, Origin, Resolver, Text};
@@ -119,8 +122,8 @@ pub(crate) fn grams_per_kwh(store: &Store, zone: &str) -> Result<f64, Diagnostic
 pub(crate) fn run_table(path: &Path, set: &[String]) -> Result<Table, Failure> {
     let text = if path.is_dir() {
         let (mut table, mut problems) = (session::Rows::default(), Vec::new());
-        for folder in store::session::folders(path)? {
-            table.add(session::Rows::runs(&store::session::read(&folder)?, &mut problems));
+        for measurement in session::measurements(&[path.to_path_buf()])? {
+            table.add(session::Rows::runs(&measurement, &mut problems));
         }
         problems.iter().for_each(|problem| tell(&format!("{}: {problem}", path.display())));
         if table.rows.is_empty() {
@@ -168,8 +171,7 @@ pub(crate) fn calibrations(
 /// Writes data to stdout; a reader that closed the pipe has seen enough. No control character of a file reaches a
 /// terminal.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let clean: String = text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
-    match std::io::stdout().lock().write_all(clean.as_bytes()) {
+    match Clean::new(std::io::stdout().lock()).write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::Work(format!("stdout: {error}"))),
         _ => Ok(()),
     }

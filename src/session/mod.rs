@@ -10,15 +10,19 @@ pub mod event;
 mod host;
 pub mod manifest;
 pub mod mark;
+pub mod measurement;
+pub mod merged;
 pub mod phase;
 pub mod sample;
 pub mod summary;
 pub mod table;
+pub mod throttle;
 
 pub mod read;
 
 pub use event::{Event, Window};
 pub use manifest::{Manifest, Meter, MeterKind};
+pub use measurement::Measurement;
 pub use read::{Defect, Seal, Session, State, Texts};
 pub use sample::Sample;
 pub use summary::Summary;

@@ -63,6 +63,31 @@ impl Marks {
         }
         reader.finish(end)
     }
+
+    /// The names of phases in the order in which they began, each with its times.
+    #[must_use]
+    pub fn by_name(&self) -> Vec<(&str, Vec<&Phase>)> {
+        let mut out: Vec<(&str, Vec<&Phase>)> = Vec::new();
+        for phase in &self.phases {
+            match out.iter_mut().find(|(name, _)| *name == phase.name) {
+                Some((_, times)) => times.push(phase),
+                None => out.push((&phase.name, vec![phase])),
+            }
+        }
+        out
+    }
+
+    /// The same on a clock that says `by` seconds more.
+    #[must_use]
+    pub fn shifted(mut self, by: f64) -> Self {
+        for phase in &mut self.phases {
+            phase.begin += by;
+            phase.end += by;
+            phase.steps.iter_mut().for_each(|step| step.end += by);
+        }
+        self.findings.iter_mut().for_each(|finding| finding.time += by);
+        self
+    }
 }
 
 /// Takes marks as they come, so that a live view reads them as a later reader does.

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::energy::{Basis, Series};
-use super::phase::{Marks, Phase};
-use super::{MeterKind, Session, State};
+use super::energy::Basis;
+use super::measurement::{Device, Measurement};
+use super::phase::Phase;
+use super::{MeterKind, State};
 
 /// A table of text: columns, and rows of as many cells.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,13 +38,13 @@ impl Table {
     /// Runs: a row for every phase that stated facts and marked steps. A step's time is the median, its power the mean of an
     /// accelerator. What has no time is named.
     #[must_use]
-    pub fn runs(session: &Session, problems: &mut Vec<String>) -> Self {
-        Self::of(session, "runs", &RUNS, problems, |measured, phase, facts| {
+    pub fn runs(measurement: &Measurement, problems: &mut Vec<String>) -> Self {
+        Self::of(measurement, "runs", &RUNS, problems, |measured, phase, facts| {
             let times = phase.step_times().ok_or("no step is marked in it")?;
             let last = phase.steps.last().map_or(phase.end, |step| step.end);
             let (watts, joules) = measured.power(phase.begin, last);
             let steps = phase.counted();
-            // Joules of all accelerators: those of the facts, where other nodes have some.
+            // Joules of all accelerators: those of the facts, where nodes that are not here have some.
             let devices = facts.get("gpus").and_then(Value::as_f64).unwrap_or(measured.gpus.len() as f64);
             let share = devices / measured.gpus.len().max(1) as f64 / steps as f64;
             Ok(vec![
@@ -57,33 +58,35 @@ impl Table {
         })
     }
 
-    /// Kernels: a row for every phase that stated facts with the number of its calls.
+    /// Kernels: a row for every phase that stated facts with the number of its calls. Without any call, as for an idle device, time and
+    /// energy are of the phase.
     #[must_use]
-    pub fn kernels(session: &Session, problems: &mut Vec<String>) -> Self {
-        Self::of(session, "kernels", &KERNELS, problems, |measured, phase, facts| {
-            let calls = facts.get("calls").and_then(Value::as_f64).filter(|calls| *calls > 0.0).ok_or("it does not state its calls")?;
+    pub fn kernels(measurement: &Measurement, problems: &mut Vec<String>) -> Self {
+        Self::of(measurement, "kernels", &KERNELS, problems, |measured, phase, facts| {
+            let calls = facts.get("calls").and_then(Value::as_f64).filter(|calls| *calls >= 0.0).ok_or("it does not state its calls")?;
+            let times = if calls > 0.0 { calls } else { 1.0 };
             let (watts, joules) = measured.power(phase.begin, phase.end);
             Ok(vec![
                 measured.source.clone(),
                 measured.device.clone(),
-                ((phase.end - phase.begin) / calls).to_string(),
+                ((phase.end - phase.begin) / times).to_string(),
                 cell(watts),
                 cell(measured.idle),
-                cell(joules.map(|joules| joules / calls)),
+                cell(joules.map(|joules| joules / times)),
             ])
         })
     }
 
     fn of(
-        session: &Session,
+        measurement: &Measurement,
         name: &str,
         added: &[&str],
         problems: &mut Vec<String>,
-        measure: impl Fn(&Measured, &Phase, &serde_json::Map<String, Value>) -> Result<Vec<String>, &'static str>,
+        measure: impl Fn(&Measured<'_>, &Phase, &serde_json::Map<String, Value>) -> Result<Vec<String>, &'static str>,
     ) -> Self {
-        let marks = Marks::of(session);
-        let measured = Measured::of(session);
-        let stated = || marks.phases.iter().flat_map(|phase| phase.facts.iter().map(move |(table, facts)| (phase, table, facts)));
+        let measured = Measured::of(measurement);
+        let stated =
+            || measurement.marks.phases.iter().flat_map(|phase| phase.facts.iter().map(move |(table, facts)| (phase, table, facts)));
         let mut columns: Vec<String> = Vec::new();
         let mut found = Vec::new();
         for (phase, _, facts) in stated().filter(|(_, table, _)| *table == name) {
@@ -108,31 +111,34 @@ impl Table {
     }
 }
 
-/// What a session knows beside the marks.
-struct Measured {
+/// What a measurement knows beside the marks.
+struct Measured<'a> {
     source: String,
     device: String,
-    gpus: Vec<Series>,
+    gpus: Vec<Device<'a>>,
     idle: Option<f64>,
 }
 
-impl Measured {
-    fn of(session: &Session) -> Self {
-        let meters = session.manifest.meters.iter().zip(&session.samples).filter(|(meter, _)| meter.kind == MeterKind::Gpu);
-        let device = meters.clone().next().map(|(meter, _)| meter.name.clone()).unwrap_or_default();
-        let gpus: Vec<Series> = meters.map(|(meter, rows)| Series::new(meter, rows)).collect();
-        let idle = session.window(super::Window::IdleBefore).or_else(|| session.window(super::Window::IdleAfter));
-        let state = if session.state == State::Complete { "" } else { ", recovered" };
-        let mut measured = Self { source: format!("session {}{state}", session.manifest.id), device, gpus, idle: None };
-        measured.idle = idle.and_then(|(begin, end)| measured.power(begin, end).0);
-        measured
+impl<'a> Measured<'a> {
+    fn of(measurement: &'a Measurement) -> Self {
+        let gpus: Vec<Device<'a>> = measurement.devices(MeterKind::Gpu).collect();
+        let is_cut_short = measurement.parts.iter().any(|part| part.session.state == State::Recovered);
+        let state = if is_cut_short { ", recovered" } else { "" };
+        let idle = gpus.iter().map(Device::idle_power).sum::<Option<f64>>().filter(|_| !gpus.is_empty());
+        Self {
+            source: format!("session {}{state}", measurement.id()),
+            device: gpus.first().map(|device| device.first().meter().name.clone()).unwrap_or_default(),
+            idle: idle.map(|watts| watts / gpus.len() as f64),
+            gpus,
+        }
     }
 
     /// Mean power of an accelerator over a stretch, W, and energy of all, J; nothing where one was not measured: a limit is no
     /// measurement.
     fn power(&self, begin: f64, end: f64) -> (Option<f64>, Option<f64>) {
-        let is_measured = |series: &&Series| series.basis != Basis::Tdp && series.covered(begin, end) > 0.98 * (end - begin);
-        let joules = self.gpus.iter().map(|series| Some(series).filter(is_measured)?.energy(begin, end)).sum::<Option<f64>>();
+        let is_measured =
+            |device: &&Device<'_>| device.first().series().basis != Basis::Tdp && device.covered(begin, end) > 0.98 * (end - begin);
+        let joules = self.gpus.iter().map(|device| Some(device).filter(is_measured)?.energy(begin, end)).sum::<Option<f64>>();
         let joules = joules.filter(|_| end > begin && !self.gpus.is_empty());
         (joules.map(|joules| joules / (end - begin) / self.gpus.len() as f64), joules)
     }

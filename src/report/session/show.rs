@@ -1,27 +1,14 @@
-//! What a session says, as tables and JSON.
+//! What a measurement says, as tables for people.
 
+use super::super::style::{table, wrap};
 use crate::session::energy::Basis;
 use crate::session::summary::{Fault, Gpu};
-use crate::session::table::Table;
 use crate::session::{State, Summary};
 use crate::units::{grouped, significant};
 
-use super::style::{table, wrap};
-
 const WIDTH: usize = 110;
 
-/// The figures of sessions as JSON: of one as an object, of several as a list in one.
-#[must_use]
-pub fn json(summaries: &[Summary]) -> String {
-    let text = match summaries {
-        [one] => serde_json::to_string_pretty(one),
-        several => serde_json::to_string_pretty(&serde_json::json!({ "schema": 1, "sessions": several })),
-    };
-    // Keys are text and numbers are finite or absent, so this is always JSON.
-    text.unwrap_or_default() + "\n"
-}
-
-/// The figures of a session as tables for people.
+/// The figures of a measurement as tables for people.
 #[must_use]
 pub fn show(summary: &Summary) -> String {
     let mut out = heading(summary);
@@ -66,10 +53,11 @@ fn heading(summary: &Summary) -> String {
         State::Complete => "complete",
         State::Recovered => "recovered: cut short before its seal",
     };
+    let sessions = if summary.parts.is_empty() { "session".to_string() } else { format!("{} sessions", summary.parts.len()) };
     let started = crate::units::calendar::timestamp(summary.started_unix_s.max(0.0) as u64);
     let shown: String = what.chars().take(90).collect();
     format!(
-        "{shown}\n{} on {}, {} s, {exit}; session {state}\n\nenergy while it ran: {}{}\n\n",
+        "{shown}\n{} on {}, {} s, {exit}; {sessions} {state}\n\nenergy while it ran: {}{}\n\n",
         started,
         summary.host_name,
         significant(summary.duration_s),
@@ -87,7 +75,7 @@ fn gpus(summary: &Summary) -> String {
             _ => "-".into(),
         };
         vec![
-            format!("{} {}", gpu.name, short(&gpu.uuid)),
+            format!("{} {}{}", gpu.name, short(&gpu.uuid), on(gpu.host_name.as_deref())),
             joules(gpu.energy_j),
             interval,
             basis(gpu).into(),
@@ -100,6 +88,11 @@ fn gpus(summary: &Summary) -> String {
         ]
     });
     table(head.map(String::from).to_vec(), rows.collect(), 1)
+}
+
+/// The node of a thing, where there are several.
+fn on(host_name: Option<&str>) -> String {
+    host_name.map_or(String::new(), |name| format!(" on {name}"))
 }
 
 /// Enough of an identity to tell devices of one machine.
@@ -157,7 +150,7 @@ fn host(summary: &Summary) -> String {
     let mut out = String::new();
     for domain in &host.domains {
         let note = if domain.added { "" } else { " (part of another or all of the platform: not added)" };
-        out += &format!("{}: {}{note}\n", domain.name, joules(domain.energy_j));
+        out += &format!("{}{}: {}{note}\n", domain.name, on(domain.host_name.as_deref()), joules(domain.energy_j));
     }
     for (what, joules_of) in [("processors", host.modelled_processors_j), ("memory", host.modelled_memory_j)] {
         if joules_of.is_some() {
@@ -191,7 +184,10 @@ fn remarks(summary: &Summary) -> String {
     // What befell several devices alike is one line.
     let mut said: Vec<(&Fault, Vec<String>)> = Vec::new();
     for fault in &summary.faults {
-        let device = fault.uuid.as_deref().map(short);
+        let device = match (fault.uuid.as_deref().map(short), &fault.host_name) {
+            (Some(device), host) => Some(device + &on(host.as_deref())),
+            (None, host) => host.clone(),
+        };
         match said.iter_mut().find(|(first, _)| (&first.code, &first.text) == (&fault.code, &fault.text)) {
             Some((_, devices)) => devices.extend(device),
             None => said.push((fault, device.into_iter().collect())),
@@ -203,38 +199,4 @@ fn remarks(summary: &Summary) -> String {
         out += &wrap(&format!("- {} at {:.1} s: {devices}{}{times}", fault.code, fault.first_s, fault.text), WIDTH, "");
     }
     if out.is_empty() { out } else { format!("\n{out}") }
-}
-
-/// What is wrong with the files of sessions, one line each; whether nothing is.
-#[must_use]
-pub fn check(sessions: &[(std::path::PathBuf, crate::session::Session)]) -> (String, bool) {
-    let mut out = String::new();
-    for (folder, session) in sessions {
-        let rows: usize = session.samples.iter().map(Vec::len).sum();
-        let state = match (session.state, session.defects.is_empty()) {
-            (_, false) => "defects",
-            (State::Complete, true) => "complete",
-            (State::Recovered, true) => "recovered: no seal; read up to its last whole line",
-        };
-        out += &format!(
-            "{}: {state}; {rows} readings, {} events, until {:.1} s\n",
-            folder.display(),
-            session.events.len(),
-            session.last_time()
-        );
-        for defect in &session.defects {
-            let line = if defect.line > 0 { format!(":{}", defect.line) } else { String::new() };
-            out += &format!("{}/{}{line}: {}\n", folder.display(), defect.file, defect.text);
-        }
-    }
-    (out, sessions.iter().all(|(_, session)| session.defects.is_empty()))
-}
-
-/// A table as CSV.
-#[must_use]
-pub fn csv(rows: &Table) -> String {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    // Memory takes every record of the same length; text of cells stays text.
-    let written = writer.write_record(&rows.columns).and_then(|()| rows.rows.iter().try_for_each(|row| writer.write_record(row)));
-    written.ok().and_then(|()| writer.into_inner().ok()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }

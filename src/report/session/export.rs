@@ -1,0 +1,40 @@
+//! The forms that measurements are exported in, behind one table.
+
+use std::io::{self, Write};
+
+use super::{codecarbon, facts, prometheus, readings};
+use crate::session::Measurement;
+
+/// What an exporter is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Export<'a> {
+    /// What was measured.
+    pub measurements: &'a [Measurement],
+    /// Grams of CO2e of a kilowatt-hour, where a grid was named.
+    pub grams_per_kwh: Option<f64>,
+}
+
+/// A form.
+#[derive(Debug, Clone, Copy)]
+pub struct Format {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it says CO2e, so that it can use a grid.
+    pub has_emissions: bool,
+    /// Writes it; what to say to people of what is missing.
+    pub write: fn(&Export<'_>, &mut dyn Write) -> io::Result<Vec<String>>,
+}
+
+/// Every form.
+pub const FORMATS: [Format; 5] = [
+    Format { name: "csv", has_emissions: false, write: readings::write },
+    Format { name: "codecarbon", has_emissions: true, write: codecarbon::write },
+    Format { name: "prometheus", has_emissions: false, write: prometheus::write },
+    Format { name: "runs", has_emissions: false, write: facts::runs },
+    Format { name: "kernels", has_emissions: false, write: facts::kernels },
+];
+
+/// A number as text; nothing where it is not known.
+pub(super) fn cell(value: Option<f64>) -> String {
+    value.filter(|value| value.is_finite()).map_or(String::new(), |value| value.to_string())
+}
