@@ -15,6 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub mod fake_nvml;
+pub mod sessions;
 
 /// An empty working folder with an empty home beside it.
 pub struct Workplace {
