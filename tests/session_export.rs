@@ -63,7 +63,7 @@ fn every_reading_is_a_row_for_a_spreadsheet() {
     assert_eq!(rows.len(), readings);
     // Accelerators, packages and memory of both, in the time of the session and of the wall clock.
     let devices: BTreeSet<(&str, &str)> = rows.iter().map(|row| (row["host"].as_str(), row["device_uuid"].as_str())).collect();
-    assert_eq!(devices, BTreeSet::from([("a", "GPU-1"), ("b", "GPU-2"), ("b", "package-0"), ("b", "package-0/dram")]));
+    assert_eq!(devices, BTreeSet::from([("a", "GPU-1"), ("b", "GPU-2"), ("b", "b/package-0"), ("b", "b/package-0/dram")]));
     for row in &rows {
         close(number(row, "time_unix_s"), START - IDLE + number(row, "session_s"));
     }
@@ -74,7 +74,7 @@ fn every_reading_is_a_row_for_a_spreadsheet() {
     assert_eq!(at("GPU-1", 0.0)["time_utc"], "2027-01-15T08:00:00.000Z");
     // Energy adds up from the first reading on, whatever the counter stood at.
     close(number(at("GPU-1", 10.0), "energy_j"), IDLE_WATTS * IDLE + 3000.0);
-    close(number(at("package-0", 10.0), "energy_j") - number(at("package-0", 5.0), "energy_j"), 400.0);
+    close(number(at("b/package-0", 10.0), "energy_j") - number(at("b/package-0", 5.0), "energy_j"), 400.0);
     let phases = [0.5, 1.5, 3.0, 4.5, 5.2, 8.0, 9.7].map(|time| at("GPU-1", time)["phase"].as_str());
     assert_eq!(phases, ["", "train", "train > evaluation", "train", "", "rest", ""]);
     // The phase of the node that marks is that of the others too.
@@ -85,7 +85,7 @@ fn every_reading_is_a_row_for_a_spreadsheet() {
         ["none", "applications_clocks_setting+software_power_cap"]
     );
     assert_eq!((at("GPU-1", 5.0)["memory_bytes"].as_str(), at("GPU-1", 5.1)["memory_bytes"].as_str()), ("8000000000", ""));
-    assert_eq!((at("package-0", 5.0)["power_w"].as_str(), at("package-0", 5.0)["device_kind"].as_str()), ("", "host"));
+    assert_eq!((at("b/package-0", 5.0)["power_w"].as_str(), at("b/package-0", 5.0)["device_kind"].as_str()), ("", "host"));
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn a_session_that_was_really_measured_is_exported_whole_and_cut_short() {
     workplace.write("s/samples.csv", &text[..text.len() - 7]);
     let shown: Value = workplace.json(&["session", "show", "s", "--format", "json"]);
     let readings = rows(&workplace.printed(&["session", "export", "s", "--format", "csv"]));
-    let last = readings.iter().filter(|row| row["device_uuid"].starts_with("GPU-00000000") && row["window"] == "run").last().unwrap();
+    let last = readings.iter().rfind(|row| row["device_uuid"].starts_with("GPU-00000000") && row["window"] == "run").unwrap();
     assert!(number(last, "energy_j") > 200.0, "{last:?}");
     // A limit is no reading.
     let bare: Vec<_> = readings.iter().filter(|row| row["device_uuid"].starts_with("GPU-00000001")).collect();

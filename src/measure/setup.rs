@@ -68,6 +68,10 @@ pub fn collector(
     let known = processor::host(Path::new("/"));
     let mut host = host::facts(&known);
     host.insert("name".to_string(), host_name());
+    // Containers of one machine have names of their own and this in common (Linux, proc_sys_kernel(5)).
+    if let Ok(boot) = std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        host.insert("boot_id".to_string(), boot.trim().to_string());
+    }
     // The library must outlive the devices that it gives.
     let library = match nvml::open(options.library.as_ref().map(|path| path.as_os_str())) {
         Ok(library) => Some(library),

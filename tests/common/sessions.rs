@@ -77,14 +77,19 @@ impl Node {
     fn meters(&self) -> Vec<(Meter, f64)> {
         let gpus = self.gpus.iter().map(|(uuid, watts)| (meter(MeterKind::Gpu, "NVIDIA H100 80GB HBM3", uuid), *watts));
         let of = |watts| [("package-0", 0.8 * watts), ("package-0/dram", 0.2 * watts)];
-        let host = self.processors.into_iter().flat_map(of).map(|(name, watts)| (meter(MeterKind::Host, name, name), watts));
+        let host = self.processors.into_iter().flat_map(of).map(|(name, watts)| (meter(MeterKind::Host, name, &format!("{}/{name}", self.host)), watts));
         gpus.chain(host).collect()
+    }
+
+    fn missing(&self) -> Vec<String> {
+        let without = [(self.gpus.is_empty(), "GPUs: no driver"), (self.processors.is_none(), "energy counters of the host: none")];
+        without.iter().filter(|(is_missing, _)| *is_missing).map(|(_, text)| (*text).to_string()).collect()
     }
 
     /// Writes it.
     pub fn write(&self, folder: &Path) {
         std::fs::create_dir_all(folder).unwrap();
-        let host = [("name", Some(self.host)), ("boot_id", self.boot)];
+        let host = [("name", Some(self.host)), ("boot_id", self.boot), ("memory_bytes", Some("68719476736"))];
         let manifest = Manifest {
             schema: SCHEMA,
             id: self.id.into(),
@@ -99,7 +104,7 @@ impl Node {
             host: host.iter().filter_map(|(key, value)| Some(((*key).to_string(), (*value)?.to_string()))).collect(),
             environment: BTreeMap::new(),
             meters: self.meters().into_iter().map(|(meter, _)| meter).collect(),
-            missing: if self.gpus.is_empty() { vec!["GPUs: no driver".into()] } else { Vec::new() },
+            missing: self.missing(),
         };
         let texts = [
             (MANIFEST, serde_json::to_string_pretty(&manifest).unwrap() + "\n"),
