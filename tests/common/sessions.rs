@@ -77,7 +77,11 @@ impl Node {
     fn meters(&self) -> Vec<(Meter, f64)> {
         let gpus = self.gpus.iter().map(|(uuid, watts)| (meter(MeterKind::Gpu, "NVIDIA H100 80GB HBM3", uuid), *watts));
         let of = |watts| [("package-0", 0.8 * watts), ("package-0/dram", 0.2 * watts)];
-        let host = self.processors.into_iter().flat_map(of).map(|(name, watts)| (meter(MeterKind::Host, name, &format!("{}/{name}", self.host)), watts));
+        let host = self
+            .processors
+            .into_iter()
+            .flat_map(of)
+            .map(|(name, watts)| (meter(MeterKind::Host, name, &format!("{}/{name}", self.host)), watts));
         gpus.chain(host).collect()
     }
 
