@@ -219,6 +219,10 @@ fn a_changed_file_is_found() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("s/samples.csv: it was changed after the session was sealed"), "{said}");
+    let output = workplace.run(&["session", "check", "s", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let checked: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((checked["whole"].as_bool(), checked["sessions"][0]["defects"][0]["file"].as_str()), (Some(false), Some("samples.csv")));
     let codes = show(&workplace, "s")["faults"].to_string();
     assert!(codes.contains("file_defect"), "{codes}");
     let output = workplace.run(&["session", "show", "nowhere"]);

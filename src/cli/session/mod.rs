@@ -44,6 +44,9 @@ enum Action {
         /// Folders of sessions, of one session a node, or of merged ones.
         #[arg(required = true, value_name = "DIR")]
         sessions: Vec<PathBuf>,
+        /// What is printed.
+        #[arg(long, value_enum, default_value = "table")]
+        format: SessionFormat,
     },
     Merge(merge::Merge),
     Export(export::Export),
@@ -122,13 +125,16 @@ impl Commands {
                 format.print(&measurements(&sessions)?.iter().map(summary).collect::<Result<Vec<_>, _>>()?)?;
                 Ok(ExitCode::SUCCESS)
             }
-            Action::Check { sessions } => {
+            Action::Check { sessions, format } => {
                 let mut all = Vec::new();
                 for path in &sessions {
                     all.extend(store::open(path)?.sessions());
                 }
                 let (text, whole) = report::check(&all);
-                print(&text)?;
+                print(&match format {
+                    SessionFormat::Table => text,
+                    SessionFormat::Json => report::check_json(&all),
+                })?;
                 Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             }
             Action::Merge(merge) => merge.execute(),

@@ -49,6 +49,26 @@ pub fn check(sessions: &[(std::path::PathBuf, crate::session::Session)]) -> (Str
     (out, sessions.iter().all(|(_, session)| session.defects.is_empty()))
 }
 
+/// The same as JSON.
+#[must_use]
+pub fn check_json(sessions: &[(std::path::PathBuf, crate::session::Session)]) -> String {
+    let one = |(folder, session): &(std::path::PathBuf, crate::session::Session)| {
+        let defect = |defect: &crate::session::Defect| serde_json::json!({ "file": defect.file, "line": defect.line, "text": defect.text });
+        serde_json::json!({
+            "folder": folder.display().to_string(),
+            "id": session.manifest.id,
+            "state": session.state,
+            "readings": session.samples.iter().map(Vec::len).sum::<usize>(),
+            "events": session.events.len(),
+            "until_s": session.last_time(),
+            "defects": session.defects.iter().map(defect).collect::<Vec<_>>(),
+        })
+    };
+    let whole = sessions.iter().all(|(_, session)| session.defects.is_empty());
+    let all: Vec<_> = sessions.iter().map(one).collect();
+    format!("{:#}\n", serde_json::json!({ "schema": 1, "whole": whole, "sessions": all }))
+}
+
 /// A table as CSV.
 #[must_use]
 pub fn csv(rows: &Table) -> String {

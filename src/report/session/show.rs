@@ -56,14 +56,18 @@ fn heading(summary: &Summary) -> String {
     let sessions = if summary.parts.is_empty() { "session".to_string() } else { format!("{} sessions", summary.parts.len()) };
     let started = crate::units::calendar::timestamp(summary.started_unix_s.max(0.0) as u64);
     let shown: String = what.chars().take(90).collect();
-    format!(
-        "{shown}\n{} on {}, {} s, {exit}; {sessions} {state}\n\nenergy while it ran: {}{}\n\n",
-        started,
+    let energy = summary.energy_j.map_or("nothing could be measured".to_string(), |energy| joules(Some(energy)));
+    let mut out = format!(
+        "{shown}\n{started} on {}, {} s, {exit}; {sessions} {state}\n\nenergy while it ran: {energy}\n",
         summary.host_name,
         significant(summary.duration_s),
-        joules(summary.energy_j),
-        if summary.missing.is_empty() { String::new() } else { format!(", without: {}", summary.missing.join("; ")) },
-    )
+    );
+    if !summary.missing.is_empty() {
+        out += "not in it:\n";
+        out += &summary.missing.iter().map(|missing| wrap(&format!("- {missing}"), WIDTH, "")).collect::<String>();
+    }
+    out.push('\n');
+    out
 }
 
 fn gpus(summary: &Summary) -> String {
