@@ -13,7 +13,8 @@ use crate::store::{self, Store};
 
 /// Write sessions in the form of another tool.
 ///
-/// csv: every reading. codecarbon: a row a run, as in emissions.csv. prometheus: text for node_exporter's textfile collector. runs,
+/// csv: every reading. codecarbon: a row a run, as in emissions.csv. prometheus: text for node_exporter's textfile collector. svg, png:
+/// power over time. runs,
 /// kernels: what the measured program stated with what was measured. What is not known is empty.
 #[derive(Args)]
 pub(crate) struct Export {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{codecarbon, facts, prometheus, readings};
+use super::{codecarbon, facts, power, prometheus, readings};
 use crate::session::Measurement;
 
 /// What an exporter is given.
@@ -26,10 +26,12 @@ pub struct Format {
 }
 
 /// Every form.
-pub const FORMATS: [Format; 5] = [
+pub const FORMATS: [Format; 7] = [
     Format { name: "csv", has_emissions: false, write: readings::write },
     Format { name: "codecarbon", has_emissions: true, write: codecarbon::write },
     Format { name: "prometheus", has_emissions: false, write: prometheus::write },
+    Format { name: "svg", has_emissions: false, write: power::svg },
+    Format { name: "png", has_emissions: false, write: power::png },
     Format { name: "runs", has_emissions: false, write: facts::runs },
     Format { name: "kernels", has_emissions: false, write: facts::kernels },
 ];

@@ -3,6 +3,7 @@
 mod codecarbon;
 mod export;
 mod facts;
+mod power;
 mod prometheus;
 mod readings;
 mod show;
