@@ -185,7 +185,8 @@ fn every_kind_of_model_trains_with_the_parameters_that_lowcarb_counts() {
     let table = format!("{}\n{}\n", columns.join(","), rows.collect::<Vec<_>>().join("\n"));
     let table = RunTable::read("facts", &table, &[]).unwrap();
     for (_, run) in table.rows {
-        let run = run.unwrap();
+        let row = run.unwrap();
+        let run = row.run().unwrap();
         assert_eq!(run.decoder, run.id.starts_with("decoder"));
         assert!(run.seconds.is_some());
     }

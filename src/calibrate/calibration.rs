@@ -107,6 +107,9 @@ pub struct FittedDevice {
     pub rows: usize,
     /// Deviations of the logits of [`OWN`], none where it is the only device.
     pub deviations: Vec<f64>,
+    /// What it draws with nothing to do, W, where that was measured with its rows.
+    #[serde(default)]
+    pub idle_w: Option<f64>,
 }
 
 impl Calibration {
@@ -143,6 +146,9 @@ impl Calibration {
         let size = Parameter::ALL.len() + own * self.devices.len();
         if self.covariance.len() != size || self.covariance.iter().any(|row| row.len() != size) {
             return Some(Problem::new("covariance", format!("{} rows", self.covariance.len()), format!("{size} rows of {size} numbers")));
+        }
+        if let Some(idle) = self.devices.iter().find_map(|device| device.idle_w.filter(|idle| !(*idle > 0.0 && idle.is_finite()))) {
+            return Some(Problem::new("devices", format!("idle_w of {idle}"), "above 0"));
         }
         if let Some(widening) = self.widening.iter().find(|widening| !(widening.factor > 0.0 && widening.factor.is_finite())) {
             return Some(Problem::new("widening", widening.factor.to_string(), "factors above 0"));
@@ -256,6 +262,9 @@ impl Calibration {
         for device in &self.devices {
             let deviations: Vec<String> = device.deviations.iter().map(|value| format!("{value:.4}")).collect();
             line(format!("\n[[devices]]\nname = {:?}\nrows = {}\ndeviations = [{}]", device.name, device.rows, deviations.join(", ")));
+            if let Some(idle) = device.idle_w {
+                line(format!("idle_w = {idle:.2}"));
+            }
         }
         for errors in &self.errors {
             let Errors { figure, regime, held_out, rows, mean, median, worst, bias, inside } = errors;

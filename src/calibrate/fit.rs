@@ -11,7 +11,7 @@ use crate::perf::{Achieved, PowerRates, Rates, StepEnergy, StepTime, step_time};
 use crate::units::Ratio;
 
 use super::calibration::{QUANTILE, Units};
-use super::prepare::Prepared;
+use super::prepare::{Around, Prepared};
 
 /// In what devices of a stack may differ.
 pub const OWN: [Parameter; 2] = [Parameter::Matmul, Parameter::Mixing];
@@ -31,14 +31,14 @@ const THRESHOLD: f64 = 1.345;
 /// From which relative change on a fit goes on: far below what rows scatter.
 const TOLERANCE: f64 = 1e-5;
 
-/// A run that a fit sees.
+/// A run or a kernel that a fit sees.
 #[derive(Debug, Clone)]
 pub struct Row {
     /// Its work.
     pub prepared: Prepared,
     /// Its device among those of the fit.
     pub device: usize,
-    /// Seconds of a step, where they were measured.
+    /// Seconds of a step or of a call, where they were measured.
     pub seconds: Option<f64>,
     /// Mean power of an accelerator, W, where it was measured.
     pub watts: Option<f64>,
@@ -136,9 +136,12 @@ pub fn achieved(values: &[f64], device: Option<usize>, prepared: &Prepared) -> A
             out.set(parameter, shape.value(shape.variable(out.get(parameter)) + deviation));
         }
     }
-    if !prepared.eager {
+    if prepared.around != Around::EagerStep {
         out.set(Parameter::HostFloor, 0.0);
         out.set(Parameter::HostExchange, 0.0);
+    }
+    if prepared.around == Around::Nothing {
+        out.set(Parameter::StepOverhead, 0.0);
     }
     if prepared.units == Units::Vector {
         out.set(Parameter::Unaligned, 1.0);

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::calibration::{Calibration, QUANTILE};
 use super::run::Run;
+use super::table::Measured;
 
 /// Share of rows that an interval is to hold.
 pub(super) const LEVEL: f64 = 0.9;
@@ -22,11 +23,21 @@ pub enum Figure {
     NodeWatts,
     /// Seconds of a kernel by itself.
     KernelSeconds,
+    /// Mean power of an accelerator that runs it over and over, W.
+    KernelWatts,
 }
 
 impl Figure {
     /// Every figure.
-    pub const ALL: [Self; 4] = [Self::Seconds, Self::Watts, Self::NodeWatts, Self::KernelSeconds];
+    pub const ALL: [Self; 5] = [Self::Seconds, Self::Watts, Self::NodeWatts, Self::KernelSeconds, Self::KernelWatts];
+
+    /// The figures of time and of power of a row.
+    pub(super) fn of(measured: &Measured) -> [Self; 2] {
+        match measured {
+            Measured::Run(_) => [Self::Seconds, Self::Watts],
+            Measured::Kernel(_) => [Self::KernelSeconds, Self::KernelWatts],
+        }
+    }
 
     /// The word in files and outputs.
     #[must_use]
@@ -36,6 +47,7 @@ impl Figure {
             Self::Watts => "watts",
             Self::NodeWatts => "node_watts",
             Self::KernelSeconds => "kernel_seconds",
+            Self::KernelWatts => "kernel_watts",
         }
     }
 }
@@ -51,6 +63,8 @@ pub struct Point {
     pub id: String,
     /// Its device.
     pub device: String,
+    /// Which kernel it is of; nothing of a run.
+    pub kernel: String,
     /// What was held out with it, as cut and value; nothing where the fit had seen it.
     pub held_out: Option<(String, String)>,
     /// Whether the fit had seen another row of its device.
@@ -116,22 +130,27 @@ const ALL_ROWS: &str = "all rows";
 pub(super) struct Cut {
     /// Its name.
     pub name: &'static str,
-    /// The regime of a row on a device of an architecture.
-    pub of: fn(&Run, &str) -> String,
+    /// The regime of a row on a device of an architecture; nothing of one that it does not cut.
+    pub of: fn(&Measured, &str) -> Option<String>,
 }
 
-/// The ways; by the first, what was held out is like what was seen, and by the last it is of devices that were not.
-pub(super) const CUTS: [Cut; 6] = [
+/// The ways; by the first, what was held out is like what was seen, and by the sixth it is of devices that were not.
+pub(super) const CUTS: [Cut; 7] = [
     Cut {
         name: "a fifth of the rows",
-        of: |run, _| (run.id.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % PARTS).to_string(),
+        of: |row, _| Some((row.id().bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % PARTS).to_string()),
     },
-    Cut { name: "tensor_parallel", of: |run, _| run.tensor.to_string() },
-    Cut { name: "hidden", of: |run, _| run.hidden.to_string() },
-    Cut { name: "seq_len", of: |run, _| run.sequence_length.to_string() },
-    Cut { name: "nodes", of: |run, _| if run.is_of_several_nodes() { "several" } else { "one" }.to_string() },
-    Cut { name: "architecture", of: |_, architecture| architecture.split(' ').next().unwrap_or_default().to_string() },
+    Cut { name: "tensor_parallel", of: |row, _| row.run().map(|run| run.tensor.to_string()) },
+    Cut { name: "hidden", of: |row, _| row.run().map(|run| run.hidden.to_string()) },
+    Cut { name: "seq_len", of: |row, _| row.run().map(|run| run.sequence_length.to_string()) },
+    Cut { name: "nodes", of: |row, _| row.run().map(|run| nodes(run).to_string()) },
+    Cut { name: "architecture", of: |_, architecture| Some(architecture.split(' ').next().unwrap_or_default().to_string()) },
+    Cut { name: "kernel", of: |row, _| row.kernel().map(|kernel| kernel.name.clone()) },
 ];
+
+fn nodes(run: &Run) -> &'static str {
+    if run.is_of_several_nodes() { "several" } else { "one" }
+}
 
 /// How many times as wide as the parameters and the scatter say an interval has to be to hold nine of ten rows.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
@@ -252,10 +271,12 @@ impl Errors {
             let count = points.iter().filter(|point| seen(point)).count();
             let tables = distinct(&points, |point| &point.table);
             let devices = distinct(&points, |point| &point.device);
+            let kernels: Vec<&str> = distinct(&points, |point| &point.kernel).into_iter().filter(|kernel| !kernel.is_empty()).collect();
             for (whole, of) in [(ALL_ROWS, &seen as &dyn Fn(&Point) -> bool), ("fifths of the rows, each in turn", &fifths)] {
                 add(whole, of, 0);
                 tables.iter().for_each(|table| add(&format!("table {table}"), &|point| of(point) && point.table == *table, count));
                 devices.iter().for_each(|device| add(&format!("device {device}"), &|point| of(point) && point.device == *device, count));
+                kernels.iter().for_each(|kernel| add(&format!("kernel {kernel}"), &|point| of(point) && point.kernel == *kernel, count));
             }
             for Cut { name, .. } in CUTS.iter().skip(1) {
                 add(&format!("every {name} in turn"), &|point| cut_of(point, name), 0);
@@ -291,6 +312,7 @@ mod tests {
             table: String::new(),
             id: String::new(),
             device: String::new(),
+            kernel: String::new(),
             held_out: Some((cut.to_string(), String::new())),
             known_device,
             several_nodes: false,

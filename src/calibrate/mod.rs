@@ -3,7 +3,9 @@
 mod basis;
 mod calibration;
 pub mod fit;
+mod group;
 mod hold_out;
+mod kernel_run;
 mod make;
 mod mechanism;
 mod predict;
@@ -11,12 +13,15 @@ mod prepare;
 mod run;
 mod section;
 mod stack;
+mod table;
 
 pub use basis::{Basis, Grounds};
 pub use calibration::{Calibration, FittedDevice, FittedTable, Units, Value, summary};
 pub use hold_out::{Errors, Figure, Point, Widening};
+pub use kernel_run::{KernelKind, KernelRun};
 pub use make::{HeldOut, Made, Table, calibrate};
 pub use predict::{Prediction, class_default, predict};
-pub use prepare::{Prepared, Schedule, Workshop, speeds};
-pub use run::{COLUMNS, OPTIONAL, Run, RunPhase, RunTable};
+pub use prepare::{Around, Prepared, Schedule, Workshop, speeds};
+pub use run::{COLUMNS, OPTIONAL, Run, RunPhase};
 pub use stack::Stack;
+pub use table::{Measured, RunTable};

@@ -1,14 +1,17 @@
-//! Predictions of runs: seconds and watts of a step, with an interval and what they rest on.
+//! Predictions of runs and kernels: seconds and watts of a step or a call, with an interval and what they rest on.
 
 use super::basis::{Basis, Grounds};
 use super::calibration::{Calibration, FittedDevice, Units, Value};
 use super::fit;
 use super::hold_out::Figure;
+use super::kernel_run::{KernelKind, STACK};
 use super::prepare::{Prepared, Schedule, Workshop};
 use super::run::Run;
+use super::table::Measured;
 use crate::document::Diagnostic;
 use crate::hardware::{Accelerator, Parameter, Performance, Precision};
 use crate::perf::{StepEnergy, StepTime};
+use crate::units::Watts;
 
 /// A value with its 90 % interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,6 +72,16 @@ impl Units {
     pub fn of(precision: Precision) -> Self {
         if precision == Precision::Fp32 { Self::Vector } else { Self::Tensor }
     }
+
+    /// A number format whose products run on them, of those that a device has.
+    #[must_use]
+    pub fn precision(self, device: &Accelerator) -> Option<Precision> {
+        let formats: &[Precision] = match self {
+            Self::Tensor => &[Precision::Bf16, Precision::Fp16, Precision::Tf32],
+            Self::Vector => &[Precision::Fp32],
+        };
+        formats.iter().copied().find(|format| device.peak.at(*format).is_some())
+    }
 }
 
 /// The class defaults in the form of a calibration.
@@ -96,7 +109,7 @@ pub fn class_default(class: &Performance, device: &Accelerator, precision: Preci
         scale: fit::SCATTER,
         widening: Vec::new(),
         parameters: Parameter::ALL.map(value).into_iter().collect(),
-        devices: vec![FittedDevice { name: device.name.clone(), rows: 0, deviations: Vec::new() }],
+        devices: vec![FittedDevice { name: device.name.clone(), rows: 0, deviations: Vec::new(), idle_w: None }],
         covariance: (0..parameters.len()).map(covariance).collect(),
         errors: Vec::new(),
         file: String::new(),
@@ -143,7 +156,7 @@ pub fn choose(
     best.map(|(_, prepared)| prepared).ok_or_else(|| Diagnostic::new(&run.origin, "micro_batch", "nothing", "a micro-batch"))
 }
 
-/// Predicts a run.
+/// Predicts what a row measured.
 ///
 /// # Errors
 /// A name is not known, or sizes and degrees do not fit each other.
@@ -151,23 +164,59 @@ pub fn predict(
     workshop: &mut Workshop<'_>,
     class: &Performance,
     calibrations: &[Calibration],
-    run: &Run,
+    measured: &Measured,
 ) -> Result<Prediction, Diagnostic> {
-    workshop.stack(run)?;
-    let accelerator = workshop.device(run)?.0.clone();
-    let grounds = Grounds::of(class, calibrations, &run.framework, &accelerator, run.precision);
-    let known = grounds.known();
-    let Grounds { calibration, device, basis } = grounds;
-    let prepared = choose(workshop, class, run, &calibration, device)?;
-    let values = calibration.values();
-    let several = run.is_of_several_nodes();
-    let step = fit::step(&prepared, &values, device);
-    let [of_seconds, of_watts] = calibration.deviations(known, |values| fit::step(&prepared, values, device));
-    let around = |figure: Figure, value: f64, deviation: f64| {
-        let spread = calibration.spread(figure, known, several, deviation);
-        Ranged { value, low: value / spread, high: value * spread }
-    };
-    let seconds = around(Figure::Seconds, step.seconds, of_seconds);
-    let watts = step.watts().map(|watts| around(Figure::Watts, watts, of_watts));
-    Ok(Prediction { seconds, watts, energy: step.energy, basis, step: step.time, schedule: prepared.schedule })
+    match measured {
+        Measured::Run(run) => {
+            workshop.stack(run)?;
+            let accelerator = workshop.device(run)?.0.clone();
+            let grounds = Grounds::of(class, calibrations, &run.framework, &accelerator, run.precision);
+            let prepared = choose(workshop, class, run, &grounds.calibration, grounds.device)?;
+            Ok(grounds.predict(prepared, measured))
+        }
+        Measured::Kernel(kernel) => {
+            let name = kernel.device.as_deref().ok_or_else(|| kernel.lacks_device("--set device=NAME"))?;
+            let accelerator = workshop.accelerator(name, &kernel.origin)?.clone();
+            let products = kernel.precision.filter(|_| kernel.kind == KernelKind::Gemm);
+            let either = [kernel.precision.map(Units::of), Some(Units::Tensor), Some(Units::Vector)];
+            let precisions: Vec<Precision> = match products {
+                Some(precision) => vec![precision],
+                None => either.into_iter().flatten().filter_map(|units| units.precision(&accelerator)).collect(),
+            };
+            // Without products, what is known of either units holds.
+            let mut grounds =
+                precisions.iter().map(|precision| (Grounds::of(class, calibrations, STACK, &accelerator, *precision), *precision));
+            let first = grounds.next();
+            let best = grounds
+                .find(|(grounds, _)| grounds.is_of_device())
+                .filter(|_| first.as_ref().is_some_and(|(first, _)| !first.is_of_device()));
+            let lacks = || Diagnostic::new(&kernel.origin, "kernel", "one that runs nothing", "a kernel that takes time");
+            let (grounds, precision) = best.or(first).ok_or_else(lacks)?;
+            let prepared = workshop.prepare_kernel(kernel, &accelerator, Units::of(precision))?.ok_or_else(lacks)?;
+            Ok(grounds.predict(prepared, measured))
+        }
+    }
+}
+
+impl Grounds {
+    /// What it says of a row's work.
+    fn predict(self, mut prepared: Prepared, measured: &Measured) -> Prediction {
+        let known = self.known();
+        if let (Some(envelope), Some(idle)) = (&mut prepared.envelope, self.idle()) {
+            envelope.idle = Watts::new(idle);
+        }
+        let Self { calibration, device, basis } = self;
+        let values = calibration.values();
+        let several = measured.is_of_several_nodes();
+        let step = fit::step(&prepared, &values, device);
+        let [of_seconds, of_watts] = calibration.deviations(known, |values| fit::step(&prepared, values, device));
+        let around = |figure: Figure, value: f64, deviation: f64| {
+            let spread = calibration.spread(figure, known, several, deviation);
+            Ranged { value, low: value / spread, high: value * spread }
+        };
+        let [of_time, of_power] = Figure::of(measured);
+        let seconds = around(of_time, step.seconds, of_seconds);
+        let watts = step.watts().map(|watts| around(of_power, watts, of_watts));
+        Prediction { seconds, watts, energy: step.energy, basis, step: step.time, schedule: prepared.schedule }
+    }
 }

@@ -3,17 +3,29 @@
 use std::collections::HashMap;
 
 use super::calibration::Units;
+use super::kernel_run::KernelRun;
 use super::run::{Run, RunPhase};
 use super::stack::Stack;
 use crate::arch::{Batch, Model};
-use crate::document::{Data, Diagnostic, Kind, Node, Problem, Resolver, overlay};
+use crate::document::{Data, Diagnostic, Kind, Node, Origin, Problem, Resolver, overlay};
 use crate::hardware::{Accelerator, NodeProfile, Performance, Precision};
 use crate::numeric::Estimate;
 use crate::perf::{Pass, Peaks, PowerEnvelope, Speeds, StepWork};
 use crate::training::{Framework, Memory, Offload, Optimizer, Training};
 use crate::units::{Bytes, Watts};
 
-/// A run whose time can be computed from what a device achieves.
+/// What stands around kernels and takes time of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Around {
+    /// A step whose kernels a host launches one by one.
+    EagerStep,
+    /// A step whose kernels are launched as one graph.
+    GraphStep,
+    /// Nothing: a kernel that is called over and over.
+    Nothing,
+}
+
+/// A run or a kernel whose time can be computed from what a device achieves.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prepared {
     /// What one step does.
@@ -22,8 +34,8 @@ pub struct Prepared {
     pub peaks: Peaks,
     /// What its accelerator may draw, where the profile states a limit.
     pub envelope: Option<PowerEnvelope>,
-    /// Whether a host launches its kernels one by one.
-    pub eager: bool,
+    /// What stands around its kernels.
+    pub around: Around,
     /// What its products run on.
     pub units: Units,
     /// Memory that a step needs on the fullest accelerator, without what a framework takes beside.
@@ -48,6 +60,7 @@ type DeviceKey = (String, String, Option<String>);
 pub struct Workshop<'a> {
     resolver: Resolver<'a>,
     stacks: HashMap<String, Stack>,
+    accelerators: HashMap<String, Accelerator>,
     devices: HashMap<DeviceKey, (Accelerator, Option<NodeProfile>)>,
     models: HashMap<String, Model>,
     class: &'a Performance,
@@ -57,7 +70,7 @@ impl<'a> Workshop<'a> {
     /// A workshop that looks names up by `resolver`.
     #[must_use]
     pub fn new(resolver: Resolver<'a>, class: &'a Performance) -> Self {
-        Self { class, resolver, stacks: HashMap::new(), devices: HashMap::new(), models: HashMap::new() }
+        Self { class, resolver, stacks: HashMap::new(), accelerators: HashMap::new(), devices: HashMap::new(), models: HashMap::new() }
     }
 
     /// The resolver that it looks names up by.
@@ -71,10 +84,26 @@ impl<'a> Workshop<'a> {
     /// There is none of that name.
     pub fn stack(&mut self, run: &Run) -> Result<&Stack, Diagnostic> {
         if !self.stacks.contains_key(&run.framework) {
-            let node = self.resolver.named(Kind::Stack, &run.framework, &run.origin).map_err(|error| in_column(error, run, "framework"))?;
+            let node = self
+                .resolver
+                .named(Kind::Stack, &run.framework, &run.origin)
+                .map_err(|error| in_column(error, &run.origin, "framework"))?;
             self.stacks.insert(run.framework.clone(), Stack::read(&node)?);
         }
         Ok(&self.stacks[&run.framework])
+    }
+
+    /// The accelerator of this name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn accelerator(&mut self, name: &str, origin: &Origin) -> Result<&Accelerator, Diagnostic> {
+        let key = name.to_lowercase();
+        if !self.accelerators.contains_key(&key) {
+            let named = self.resolver.named(Kind::Accelerator, &key, origin).map_err(|error| in_column(error, origin, "device"))?;
+            self.accelerators.insert(key.clone(), Accelerator::read(&named)?);
+        }
+        Ok(&self.accelerators[&key])
     }
 
     /// The accelerator of a row, and the node that the row, the stack or the profile names.
@@ -84,12 +113,11 @@ impl<'a> Workshop<'a> {
     pub fn device(&mut self, run: &Run) -> Result<&(Accelerator, Option<NodeProfile>), Diagnostic> {
         let key = (run.framework.clone(), run.device.to_lowercase(), run.node.clone());
         if !self.devices.contains_key(&key) {
-            let named = self.resolver.named(Kind::Accelerator, &key.1, &run.origin).map_err(|error| in_column(error, run, "device"))?;
-            let device = Accelerator::read(&named)?;
+            let device = self.accelerator(&run.device, &run.origin)?.clone();
             let measured = self.stack(run)?.nodes.get(&device.name).cloned();
             let node = match run.node.as_ref().or(measured.as_ref()).or(device.node.as_ref()) {
                 Some(name) => {
-                    let node = self.resolver.named(Kind::Node, name, &run.origin).map_err(|error| in_column(error, run, "node"))?;
+                    let node = self.resolver.named(Kind::Node, name, &run.origin).map_err(|error| in_column(error, &run.origin, "node"))?;
                     Some(NodeProfile::read(&node)?)
                 }
                 None => None,
@@ -158,10 +186,11 @@ impl<'a> Workshop<'a> {
             }
         };
         let stack = self.stack(run)?;
-        let eager = stack.framework == Framework::Eager;
+        let around = if stack.framework == Framework::Eager { Around::EagerStep } else { Around::GraphStep };
         stack.training.hide_exchanges(&mut work, run.fused_attention, run.sequence_parallel, schedule.interleaving);
-        let envelope = self.envelope(run)?;
-        Ok(Prepared { work, peaks, envelope, eager, units: Units::of(run.precision), memory, schedule })
+        let device = self.device(run)?.0.clone();
+        let envelope = self.envelope(&device, run.precision, [run.power_limit, run.idle], &run.origin)?;
+        Ok(Prepared { work, peaks, envelope, around, units: Units::of(run.precision), memory, schedule })
     }
 
     /// How a row allows its step to be cut up: as it says, or every divisor of the sequences of a data-parallel group, and of the
@@ -186,46 +215,78 @@ impl<'a> Workshop<'a> {
         Ok(schedules.collect())
     }
 
-    /// What the accelerator of a row may draw, below the limit that the row or the profile states. Rates of tensor units are those
+    /// The work of a kernel by itself, on units of one kind; nothing of a device that is idle, or has no such units.
+    ///
+    /// # Errors
+    /// The device is not known, or does not run products of such numbers.
+    pub fn prepare_kernel(&mut self, run: &KernelRun, device: &Accelerator, units: Units) -> Result<Option<Prepared>, Diagnostic> {
+        let Some(kernel) = run.kernel() else { return Ok(None) };
+        let precision = if kernel.matmul_flops > 0.0 { run.precision } else { units.precision(device) };
+        let Some(precision) = precision else { return Ok(None) };
+        let peaks = peaks(device, None, precision, f64::INFINITY, &run.origin)?;
+        let envelope = self.envelope(device, precision, [run.power_limit, run.idle], &run.origin)?;
+        let work = StepWork::new(vec![Pass::new([kernel], 0.0)], 1.0);
+        let schedule = Schedule { micro_batch: 1, interleaving: 1 };
+        Ok(Some(Prepared { work, peaks, envelope, around: Around::Nothing, units, memory: Memory::default(), schedule }))
+    }
+
+    /// What an accelerator may draw, below the limit that a row or the profile states, above the idle power of either. Rates of tensor units are those
     /// seen under the board's own limit; vector units are held to reach theirs at the full clock.
-    fn envelope(&mut self, run: &Run) -> Result<Option<PowerEnvelope>, Diagnostic> {
+    fn envelope(
+        &self,
+        device: &Accelerator,
+        precision: Precision,
+        [limit, idle]: [Option<f64>; 2],
+        origin: &Origin,
+    ) -> Result<Option<PowerEnvelope>, Diagnostic> {
         let idle_share = self.class.power.idle_share_of_limit.centre().value();
-        let (device, _) = self.device(run)?;
         let Some(power) = &device.power else { return Ok(None) };
         let board = power.limit.centre();
-        let idle = power.idle.as_ref().map_or(board * idle_share, Estimate::centre);
-        let limit = run.power_limit.map_or(board, Watts::new);
+        let of_profile = || power.idle.as_ref().map_or(board * idle_share, Estimate::centre);
+        let idle = idle.map_or_else(of_profile, Watts::new);
+        let limit = limit.map_or(board, Watts::new);
         if limit <= idle {
             let allowed = format!("more than {idle}, which the {} draws with nothing to do", device.name);
-            return Err(Diagnostic::new(&run.origin, "power_limit_w", limit.to_string(), allowed));
+            return Err(Diagnostic::new(origin, "power_limit_w", limit.to_string(), allowed));
         }
         Ok(Some(PowerEnvelope {
             idle,
             limit,
-            reference: (Units::of(run.precision) == Units::Tensor).then_some(board),
-            scales: device.power_scales(run.precision),
+            reference: (Units::of(precision) == Units::Tensor).then_some(board),
+            scales: device.power_scales(precision),
         }))
     }
 
     fn peaks(&mut self, run: &Run) -> Result<Peaks, Diagnostic> {
         let (device, node) = self.device(run)?;
-        let precision = run.precision.dense();
-        let place = |problem: Problem| Diagnostic::new(&run.origin, "precision", problem.found, problem.allowed);
-        // A device without units for 8 bits does not run such products as others.
-        device.peak_at(run.precision).map_err(place)?;
-        let peak = device.peak_at(precision).map_err(place)?;
-        let link = device.link.as_ref().and_then(|link| link.bandwidth_one_way.as_ref());
-        Ok(Peaks {
-            matmul: peak.centre().value(),
-            multiprocessors: device.board.as_ref().and_then(|board| board.multiprocessors).map(|count| count as f64),
-            bandwidth: device.memory.bandwidth.centre().value(),
-            link: link.map(|bandwidth| bandwidth.centre().value()),
-            mesh: device.link.as_ref().and_then(|link| link.mesh),
-            network: node.as_ref().and_then(|node| node.network.as_ref()).map(|network| network.bandwidth_one_way.centre().value()),
-            node: run.per_node as f64,
-            speeds: speeds(device, precision),
-        })
+        peaks(device, node.as_ref(), run.precision, run.per_node as f64, &run.origin)
     }
+}
+
+/// What a device in a node of so many could do.
+fn peaks(
+    device: &Accelerator,
+    node: Option<&NodeProfile>,
+    precision: Precision,
+    per_node: f64,
+    origin: &Origin,
+) -> Result<Peaks, Diagnostic> {
+    let place = |problem: Problem| Diagnostic::new(origin, "precision", problem.found, problem.allowed);
+    // A device without units for 8 bits does not run such products as others.
+    device.peak_at(precision).map_err(place)?;
+    let precision = precision.dense();
+    let peak = device.peak_at(precision).map_err(place)?;
+    let link = device.link.as_ref().and_then(|link| link.bandwidth_one_way.as_ref());
+    Ok(Peaks {
+        matmul: peak.centre().value(),
+        multiprocessors: device.board.as_ref().and_then(|board| board.multiprocessors).map(|count| count as f64),
+        bandwidth: device.memory.bandwidth.centre().value(),
+        link: link.map(|bandwidth| bandwidth.centre().value()),
+        mesh: device.link.as_ref().and_then(|link| link.mesh),
+        network: node.and_then(|node| node.network.as_ref()).map(|network| network.bandwidth_one_way.centre().value()),
+        node: per_node,
+        speeds: speeds(device, precision),
+    })
 }
 
 /// The column that states a key of a model or a training.
@@ -242,8 +303,8 @@ fn column(key: &str) -> &str {
 }
 
 /// A message about a name with the place and the column that it stands in.
-fn in_column(error: Diagnostic, run: &Run, column: &str) -> Diagnostic {
-    if error.origin == run.origin { Diagnostic { key: column.into(), ..error } } else { error }
+fn in_column(error: Diagnostic, origin: &Origin, column: &str) -> Diagnostic {
+    if error.origin == *origin { Diagnostic { key: column.into(), ..error } } else { error }
 }
 
 /// What the device runs faster than dense products of the step's precision, by the peaks that its profile states.

@@ -1,9 +1,8 @@
 //! A measured run: one row of a table in the columns that `predict` reads.
 
-use std::collections::HashMap;
-
 use super::mechanism::{MECHANISMS, Mechanism};
-use crate::document::{Diagnostic, Origin, nearest};
+use super::table::Cells;
+use crate::document::{Diagnostic, Origin};
 use crate::hardware::Precision;
 use crate::training::Checkpointing;
 
@@ -34,7 +33,7 @@ pub const COLUMNS: [&str; 22] = [
 ];
 
 /// The columns that it may have beside them; others are passed on as they are.
-pub const OPTIONAL: [&str; 13] = [
+pub const OPTIONAL: [&str; 14] = [
     "source",
     "model",
     "mechanism",
@@ -48,6 +47,7 @@ pub const OPTIONAL: [&str; 13] = [
     "power_limit_w",
     "measured_s",
     "measured_w",
+    "idle_w",
 ];
 
 /// What a run does in a step.
@@ -132,6 +132,8 @@ pub struct Run {
     pub seconds: Option<f64>,
     /// Mean power of an accelerator, W, where it was measured.
     pub watts: Option<f64>,
+    /// What an accelerator draws with nothing to do, W, where it was measured.
+    pub idle: Option<f64>,
 }
 
 impl Run {
@@ -142,135 +144,7 @@ impl Run {
     }
 }
 
-/// A table of runs.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RunTable {
-    /// Its columns.
-    pub columns: Vec<String>,
-    /// Its rows as they stand, and each as a run or why it is none.
-    pub rows: Vec<(Vec<String>, Result<Run, Diagnostic>)>,
-}
-
-impl RunTable {
-    /// Reads a table.
-    ///
-    /// # Errors
-    /// It is no CSV, lacks a column, or names one twice. A row with a wrong value is an error of its own.
-    pub fn read(file: &str, text: &str, set: &[String]) -> Result<Self, Diagnostic> {
-        let wrong =
-            |line: u64, error: String| Diagnostic::new(&Origin::line(file, line as usize), "", error, "a row of the table's columns");
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(text.as_bytes());
-        let mut columns: Vec<String> = match reader.headers() {
-            Ok(head) => head.iter().map(|name| name.trim_start_matches('\u{feff}').to_string()).collect(),
-            Err(error) => return Err(wrong(1, error.to_string())),
-        };
-        let stated = columns.len();
-        let overlays = set.iter().map(|text| assignment(text, &mut columns)).collect::<Result<Vec<_>, _>>()?;
-        let mut places: HashMap<&str, usize> = HashMap::new();
-        for (index, name) in columns.iter().enumerate() {
-            if places.insert(name, index).is_some() {
-                return Err(Diagnostic::new(&Origin::line(file, 1), name, "a second column of this name", "one"));
-            }
-        }
-        if let Some(missing) = COLUMNS.iter().find(|name| !places.contains_key(**name)) {
-            let mut error =
-                Diagnostic::new(&Origin::line(file, 1), missing, "no such column", format!("the columns {}", COLUMNS.join(", ")));
-            error.nearest = nearest(missing, columns.iter().map(String::as_str));
-            return Err(error);
-        }
-        let mut rows = Vec::new();
-        for record in reader.records() {
-            let record = record.map_err(|error| wrong(error.position().map_or(0, csv::Position::line), error.to_string()))?;
-            let line = record.position().map_or(0, csv::Position::line) as usize;
-            let mut values: Vec<String> = record.iter().map(str::to_string).collect();
-            if values.len() == stated {
-                values.resize(columns.len(), String::new());
-            }
-            for (index, value) in &overlays {
-                if let Some(cell) = values.get_mut(*index) {
-                    cell.clone_from(value);
-                }
-            }
-            let cells = Cells { origin: Origin::line(file, line), values: &values, places: &places };
-            let run = if values.len() == columns.len() {
-                cells.run()
-            } else {
-                let found = format!("{} values", values.len());
-                Err(Diagnostic::new(&cells.origin, "", found, format!("{stated}, one for each column")))
-            };
-            rows.push((values, run));
-        }
-        Ok(Self { columns, rows })
-    }
-}
-
-/// The place of a column and the value that an overlay, `column=value`, gives it; a column that a table may have is added to one that
-/// has it not.
-fn assignment(text: &str, columns: &mut Vec<String>) -> Result<(usize, String), Diagnostic> {
-    let origin = Origin::whole("--set");
-    let Some((column, value)) = text.split_once('=') else {
-        return Err(Diagnostic::new(&origin, "", format!("\"{text}\""), "COLUMN=VALUE"));
-    };
-    let (column, value) = (column.trim(), value.trim().trim_matches('"').to_string());
-    if OPTIONAL.contains(&column) && !columns.iter().any(|known| known == column) {
-        columns.push(column.to_string());
-    }
-    match columns.iter().position(|known| known == column) {
-        Some(index) => Ok((index, value)),
-        None => {
-            let known: Vec<&str> = columns.iter().map(String::as_str).chain(OPTIONAL).collect();
-            Err(Diagnostic::unknown(&origin, "", "column", column, &known))
-        }
-    }
-}
-
-/// The values of a row by column.
-struct Cells<'a> {
-    origin: Origin,
-    values: &'a [String],
-    places: &'a HashMap<&'a str, usize>,
-}
-
 impl Cells<'_> {
-    fn text(&self, column: &str) -> &str {
-        self.places.get(column).map_or("", |index| &self.values[*index])
-    }
-
-    fn wrong<T>(&self, column: &str, allowed: impl Into<String>) -> Result<T, Diagnostic> {
-        let found = match self.text(column) {
-            "" => "nothing".to_string(),
-            text => format!("\"{text}\""),
-        };
-        Err(Diagnostic::new(&self.origin, column, found, allowed))
-    }
-
-    fn count(&self, column: &str) -> Result<u64, Diagnostic> {
-        match self.text(column).parse::<u64>() {
-            Ok(count) if (1..=1 << 32).contains(&count) => Ok(count),
-            _ => self.wrong(column, "a whole number from 1 on"),
-        }
-    }
-
-    fn optional<T>(&self, column: &str, read: impl Fn(&Self) -> Result<T, Diagnostic>) -> Result<Option<T>, Diagnostic> {
-        if self.text(column).is_empty() { Ok(None) } else { read(self).map(Some) }
-    }
-
-    fn number(&self, column: &str, low: f64, high: f64) -> Result<f64, Diagnostic> {
-        match self.text(column).parse::<f64>() {
-            Ok(number) if number >= low && number <= high => Ok(number),
-            _ => self.wrong(column, format!("a number from {low} to {high}")),
-        }
-    }
-
-    fn one_of<T: Copy>(&self, column: &str, known: &[(&str, T)]) -> Result<T, Diagnostic> {
-        if let Some((_, value)) = known.iter().find(|(word, _)| *word == self.text(column)) {
-            return Ok(*value);
-        }
-        let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
-        let likely = nearest(self.text(column), words.iter().copied());
-        self.wrong(column, words.join(", ")).map_err(|error| Diagnostic { nearest: likely, ..error })
-    }
-
     fn mechanism(&self) -> Result<Mechanism, Diagnostic> {
         if self.text("mechanism").is_empty() {
             return Ok(Mechanism::Softmax);
@@ -280,7 +154,8 @@ impl Cells<'_> {
         Ok(make(column.map_or(Ok(0), |column| self.count(column))?))
     }
 
-    fn run(&self) -> Result<Run, Diagnostic> {
+    /// The row as a run.
+    pub fn run(&self) -> Result<Run, Diagnostic> {
         let precisions = [
             ("fp32", Precision::Fp32),
             ("tf32", Precision::Tf32),
@@ -333,9 +208,10 @@ impl Cells<'_> {
             // 0 stands for dense layers.
             rank: if self.text("rank") == "0" { None } else { self.optional("rank", |cells| cells.count("rank"))? },
             dropout: self.optional("dropout", |cells| cells.number("dropout", 0.0, 0.99))?,
-            power_limit: self.optional("power_limit_w", |cells| cells.number("power_limit_w", 1.0, 3000.0))?,
+            power_limit: self.watts("power_limit_w")?,
             seconds: self.optional("measured_s", |cells| cells.number("measured_s", 1e-9, 1e9))?,
-            watts: self.optional("measured_w", |cells| cells.number("measured_w", 1.0, 3000.0))?,
+            watts: self.watts("measured_w")?,
+            idle: self.watts("idle_w")?,
             origin: self.origin.clone(),
         };
         if run.tensor.saturating_mul(run.pipeline).saturating_mul(run.data) != run.accelerators {

@@ -7,15 +7,16 @@ use super::calibration::{Calibration, QUANTILE, Units};
 use super::fit::{self, BETWEEN_SIBLINGS, OWN};
 use super::hold_out::Figure;
 use crate::document::{Diagnostic, Node};
-use crate::hardware::Parameter;
-use crate::numeric::Distribution;
-use crate::source::Class;
+use crate::hardware::{Accelerator, Parameter};
+use crate::numeric::{Distribution, Estimate};
+use crate::source::{Class, Source};
+use crate::units::Watts;
 
 impl Grounds {
-    /// Fitted to this device, or carried over to it.
+    /// Fitted to runs of this device, or made from what others say.
     #[must_use]
     pub fn class(&self) -> Class {
-        if self.known() { Class::Calibrated } else { Class::Modelled }
+        if self.is_of_device() { Class::Calibrated } else { Class::Modelled }
     }
 
     /// What it is from, in words.
@@ -24,6 +25,19 @@ impl Grounds {
         let Calibration { stack, date, program, tables, .. } = &self.calibration;
         let tables: Vec<String> = tables.iter().map(|table| format!("{} ({} rows)", table.file, table.rows)).collect();
         format!("{}: stack {stack}, fitted by {program} on {date} to {}", self.basis, tables.join(", "))
+    }
+
+    /// Puts the idle power that was measured with the rows of a device in the place of what its profile says of it.
+    pub fn state_idle(&self, device: &mut Accelerator) {
+        let (Some(power), Some(idle)) = (&mut device.power, self.idle()) else { return };
+        let Calibration { name, date, .. } = &self.calibration;
+        let key = format!("calibration {name}");
+        let year = date.get(..4).and_then(|year| year.parse().ok()).unwrap_or_default();
+        let citation = format!("{key}: idle power of its rows");
+        device.sources.insert(key.clone(), Source { citation, year, licence: None, url: None, class: Class::Measured });
+        let mut measured = Estimate::fixed(Watts::new(idle));
+        measured.source = Some(key);
+        power.idle = Some(measured);
     }
 
     /// What is believed of a parameter, from the fitted value with the device's own deviation and the covariance's diagonal:
@@ -67,7 +81,7 @@ impl Grounds {
     pub fn node(&self) -> Result<Node, Diagnostic> {
         let Calibration { name, stack, units, date, errors, .. } = &self.calibration;
         let source = format!("calibration {name}");
-        let saw_watts = errors.iter().any(|errors| errors.figure == Figure::Watts);
+        let saw_watts = errors.iter().any(|errors| matches!(errors.figure, Figure::Watts | Figure::KernelWatts));
         let mut text = format!("stack = {stack:?}\n");
         for parameter in Parameter::ALL.into_iter().filter(|parameter| saw_watts || !parameter.is_of_power()) {
             let numbers = match self.believed(parameter) {

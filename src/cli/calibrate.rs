@@ -1,4 +1,4 @@
-//! `lowcarb calibrate`: measured runs to what a device and a software stack achieve.
+//! `lowcarb calibrate`: measured runs and kernels to what a device and a software stack achieve.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
-use super::{Failure, class_defaults, print, run_table, tell};
+use super::{Failure, class_defaults, print, run_table, tell, tell_of_rows};
 use crate::calibrate::{Calibration, HeldOut, Workshop, calibrate};
 use crate::document::{Kind, Origin, Resolver};
 use crate::hardware::Accelerator;
@@ -14,13 +14,14 @@ use crate::report::calibrations;
 use crate::store::{self, Store};
 use crate::units::calendar;
 
-/// Fit what devices and software stacks achieve to tables of measured runs, with errors on rows that were held out.
+/// Fit what devices and software stacks achieve to tables of measured runs and kernels, with errors on rows that were held out.
 #[derive(Args)]
 pub(crate) struct Calibrate {
-    /// CSV files with the columns of measurements/runs/*.csv, or folders of sessions whose program stated its runs.
+    /// CSV files with the columns of measurements/runs/*.csv or of `lowcarb workload --list` with what was measured, or folders of
+    /// sessions whose program stated its runs or kernels.
     #[arg(required = true)]
     input: Vec<PathBuf>,
-    /// Use rows of this accelerator alone.
+    /// Use rows of this accelerator alone; where a table of kernels names no device, they are of this one.
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
     /// Write a file for each stack and vendor into this folder; without it they are printed.
@@ -52,10 +53,7 @@ impl Calibrate {
         let rows: usize = tables.iter().map(|table| table.runs.rows.len()).sum();
         tell(&format!("fitting {rows} rows, and again without each regime"));
         let made = calibrate(&mut workshop, &class, &tables, device.as_deref(), (&today(), program), HeldOut::Regimes)?;
-        made.left_out.iter().take(10).for_each(|why| tell(&format!("left out: {why}")));
-        if made.left_out.len() > 10 {
-            tell(&format!("{} more rows were left out", made.left_out.len() - 10));
-        }
+        tell_of_rows("left out", made.left_out.iter());
         if made.calibrations.is_empty() {
             return Err(Failure::Input("no row can be fitted: nothing was measured, or no row is of that device".into()));
         }

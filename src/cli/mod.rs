@@ -118,16 +118,18 @@ pub(crate) fn grams_per_kwh(store: &Store, zone: &str) -> Result<f64, Diagnostic
     Ok(find_intensity(store, zone, None, &Origin::whole("--grid"))?.value)
 }
 
-/// A table of runs: a CSV file, or a session of measurements with the runs that the measured program stated.
+/// A table of runs and kernels: a CSV file, or a session of measurements with those that the measured program stated.
 pub(crate) fn run_table(path: &Path, set: &[String]) -> Result<Table, Failure> {
     let text = if path.is_dir() {
         let (mut table, mut problems) = (session::Rows::default(), Vec::new());
         for measurement in session::measurements(&[path.to_path_buf()])? {
             table.add(session::Rows::runs(&measurement, &mut problems));
+            table.add(session::Rows::kernels(&measurement, &mut problems));
         }
         problems.iter().for_each(|problem| tell(&format!("{}: {problem}", path.display())));
         if table.rows.is_empty() {
-            let (found, allowed) = ("no run in this session", "phases in which the program states `fact runs {...}` and marks steps");
+            let found = "neither a run nor a kernel in this session";
+            let allowed = "phases in which the program states `fact runs {...}` and marks steps, or `fact kernels {...}` with its calls";
             return Err(Diagnostic::new(&Origin::whole(&path.display().to_string()), "", found, allowed).into());
         }
         Text { file: path.display().to_string(), text: crate::report::session::csv(&table) }
@@ -136,6 +138,26 @@ pub(crate) fn run_table(path: &Path, set: &[String]) -> Result<Table, Failure> {
     };
     let runs = RunTable::read(&text.file, &text.text, set)?;
     Ok(Table { sha256: store::hash(&text.text), file: text.file, runs })
+}
+
+/// Says why rows are not used, what they share once.
+pub(crate) fn tell_of_rows<'a>(what: &str, reasons: impl Iterator<Item = &'a Diagnostic>) {
+    let mut told: Vec<(&Diagnostic, usize)> = Vec::new();
+    for why in reasons {
+        let alike = |other: &Diagnostic| (&other.key, &other.found, &other.allowed) == (&why.key, &why.found, &why.allowed);
+        match told.iter_mut().find(|(other, _)| alike(other)) {
+            Some((_, rows)) => *rows += 1,
+            None => told.push((why, 1)),
+        }
+    }
+    for (why, rows) in told.iter().take(10) {
+        let more = if *rows > 1 { format!(" ({rows} rows)") } else { String::new() };
+        tell(&format!("{what}: {why}{more}"));
+    }
+    let rest: usize = told.iter().skip(10).map(|(_, rows)| rows).sum();
+    if rest > 0 {
+        tell(&format!("{what}: {rest} more rows, for other reasons"));
+    }
 }
 
 /// Where calibrations come from.

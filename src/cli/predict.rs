@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{CalibrationOptions, Failure, calibrations, class_defaults, print, run_table, tell};
+use super::{CalibrationOptions, Failure, calibrations, class_defaults, print, run_table, tell_of_rows};
 use crate::calibrate::{Workshop, predict};
 use crate::document::Resolver;
 use crate::report::predictions;
@@ -14,7 +14,8 @@ use crate::store::Store;
 /// Predict seconds and watts of a step for every row of a table of runs, with a 90 % interval and a breakdown.
 #[derive(Args)]
 pub(crate) struct Predict {
-    /// A CSV file with the columns of measurements/runs/*.csv, or the folder of a session whose program stated its runs.
+    /// A CSV file with the columns of measurements/runs/*.csv, one of kernels, or the folder of a session whose program
+    /// stated either.
     table: PathBuf,
     /// What is printed.
     #[arg(long, value_enum, default_value = "csv")]
@@ -42,14 +43,9 @@ impl Predict {
         let table = run_table(&self.table, &self.set)?.runs;
         let mut workshop = Workshop::new(Resolver::new(&store), &class);
         let predicted: Vec<predictions::Predicted> =
-            table.rows.iter().map(|(_, run)| run.clone().and_then(|run| predict(&mut workshop, &class, &calibrations, &run))).collect();
+            table.rows.iter().map(|(_, row)| row.clone().and_then(|row| predict(&mut workshop, &class, &calibrations, &row))).collect();
         let failed: Vec<_> = predicted.iter().filter_map(|row| row.as_ref().err()).collect();
-        for why in failed.iter().take(10) {
-            tell(&format!("not predicted: {why}"));
-        }
-        if failed.len() > 10 {
-            tell(&format!("{} more rows were not predicted; the column basis says why", failed.len() - 10));
-        }
+        tell_of_rows("not predicted", failed.iter().copied());
         print(&match self.format {
             PredictFormat::Csv => predictions::csv(&table, &predicted),
             PredictFormat::Json => predictions::json(&table, &predicted),

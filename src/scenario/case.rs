@@ -259,6 +259,9 @@ impl Case {
         };
         let grounds = grounds.filter(|grounds| grounds.basis != Basis::ClassDefaults);
         let calibrated = grounds.as_ref().map(Grounds::node).transpose()?;
+        if let (Some(grounds), Some(device)) = (&grounds, &mut accelerator) {
+            grounds.state_idle(device);
+        }
         let performance = performance(defaults, calibrated, own_performance, &whole)?;
         let several = around.as_ref().is_some_and(|node| accelerators > node.accelerators_per_node);
         let scatter = grounds.as_ref().map(|grounds| Known {

@@ -130,6 +130,7 @@ impl Device {
             table: table.to_string(),
             id,
             device: self.name.clone(),
+            kernel: kind.clone(),
             held_out: None,
             known_device: false,
             several_nodes: false,

@@ -47,6 +47,7 @@ pub fn node_power(resolver: &mut Resolver<'_>) -> Result<NodePower, Diagnostic> 
                 table: "power/mlperf".into(),
                 id: check.published.case.clone(),
                 device: "H100-SXM5-80GB".into(),
+                kernel: String::new(),
                 held_out: held_out.map(|benchmark| ("benchmark".to_string(), benchmark.to_string())),
                 known_device: true,
                 several_nodes: false,
