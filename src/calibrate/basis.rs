@@ -130,7 +130,8 @@ const AROUND_KERNELS: [Parameter; 12] = [
     Parameter::LinkEnergy,
 ];
 
-/// Kernels of a device with what stands around them as a calibration of a stack found it on other devices, and with its scatter of runs.
+/// Kernels of a device with what stands around them as a calibration of a stack found it on other devices. That was found beside its own
+/// rates of kernels, so that a step made of both is less sure than either: it scatters as is assumed before any run was seen.
 fn hosted(kernels: &Calibration, own: &Calibration) -> Calibration {
     let mut out = kernels.clone();
     for one in AROUND_KERNELS {
@@ -145,7 +146,7 @@ fn hosted(kernels: &Calibration, own: &Calibration) -> Calibration {
             out.covariance[other][index] = of_both.unwrap_or(0.0);
         }
     }
-    out.scale = kernels.scale.max(own.scale);
+    out.scale = kernels.scale.max(own.scale).max(fit::SCATTER);
     let carried = |widening: &Widening| {
         let factor = own.widening(widening.figure, false, widening.several_nodes);
         Widening { known_device: true, factor, ..*widening }

@@ -6,10 +6,10 @@ use crate::hardware::Precision;
 use crate::ledger::{Component, Kernel, Shape, Tape, Unit, Work};
 
 /// The columns that a table of kernels must have; a cell is empty where a kernel has no such thing.
-pub const COLUMNS: [&str; 8] = ["kernel", "precision", "m", "n", "k", "batch", "bytes", "seconds"];
+pub const COLUMNS: [&str; 7] = ["kernel", "precision", "m", "n", "k", "batch", "bytes"];
 
 /// The columns that it may have beside them; others are passed on as they are.
-pub const OPTIONAL: [&str; 5] = ["source", "device", "measured_w", "idle_w", "power_limit_w"];
+pub const OPTIONAL: [&str; 6] = ["source", "device", "seconds", "measured_w", "idle_w", "power_limit_w"];
 
 /// The name that kernels carry in the place of a software stack's.
 pub const STACK: &str = "kernels";

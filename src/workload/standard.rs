@@ -18,6 +18,10 @@ const LARGE: [[u64; 3]; 3] = [[TOKENS, 4096, 4096], [TOKENS, 11_008, 4096], [TOK
 const ATTENTION: [(u64, [u64; 3]); 2] = [(192, [512, 512, 64]), (192, [512, 64, 512])];
 const LONG_ATTENTION: [(u64, [u64; 3]); 2] = [(64, [2048, 2048, 128]), (64, [2048, 128, 2048])];
 
+/// The same with heads of 256 (Gemma; Gemma Team 2024, arXiv 2403.08295), whose products no memory holds up: those of narrower heads
+/// wait for the scores on devices whose tensor units are fast beside their memory.
+const WIDE_ATTENTION: [(u64, [u64; 3]); 2] = [(64, [2048, 2048, 256]), (64, [2048, 256, 2048])];
+
 /// Ranks of the two factors of a 768 x 768 matrix, up to where they compute as much as the matrix.
 const RANKS: [u64; 6] = [32, 64, 128, 192, 256, 384];
 const FEW_RANKS: [u64; 2] = [64, 192];
@@ -60,7 +64,7 @@ fn products(precision: Precision) -> Vec<Case> {
     sizes.extend(ATTENTION);
     if all {
         sizes.extend(FEED_FORWARD_FACTORS.iter().chain(&LARGE).map(|size| (1, *size)));
-        sizes.extend(LONG_ATTENTION);
+        sizes.extend(LONG_ATTENTION.iter().chain(&WIDE_ATTENTION));
     }
     sizes.into_iter().map(|(batch, size)| Case::gemm(precision, batch, size)).collect()
 }

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 pub mod fake_nvml;
 pub mod sessions;
+pub mod virtual_device;
 
 /// An empty working folder with an empty home beside it.
 pub struct Workplace {
