@@ -55,7 +55,8 @@ impl Calibrate {
         let made = calibrate(&mut workshop, &class, &tables, device.as_deref(), (&today(), program), HeldOut::Regimes)?;
         tell_of_rows("left out", made.left_out.iter());
         if made.calibrations.is_empty() {
-            return Err(Failure::Input("no row can be fitted: nothing was measured, or no row is of that device".into()));
+            let why = "nothing was measured, no row is of that device, or a device has no profile (lowcarb profiles list accelerators)";
+            return Err(Failure::Input(format!("no row can be fitted: {why}")));
         }
         match &self.out {
             Some(folder) => {
