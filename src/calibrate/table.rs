@@ -118,7 +118,7 @@ fn kinds_columns(file: &str, places: &HashMap<&str, usize>, kernels: bool, compl
     let known = std::mem::replace(&mut complete[usize::from(kernels)], true);
     let Some(missing) = wanted.iter().find(|name| !known && !places.contains_key(**name)) else { return Ok(()) };
     let of = if kernels { " of kernels" } else { "" };
-    let mut error = Diagnostic::new(&Origin::line(file, 1), *missing, "no such column", format!("the columns{of} {}", wanted.join(", ")));
+    let mut error = Diagnostic::new(&Origin::line(file, 1), missing, "no such column", format!("the columns{of} {}", wanted.join(", ")));
     error.nearest = nearest(missing, places.keys().copied());
     Err(error)
 }
