@@ -18,7 +18,7 @@ mod table;
 pub use basis::{Basis, Grounds};
 pub use calibration::{Calibration, FittedDevice, FittedTable, Units, Value, summary};
 pub use hold_out::{Errors, Figure, Point, Widening};
-pub use kernel_run::{KernelKind, KernelRun};
+pub use kernel_run::{KernelKind, KernelRun, STACK as KERNELS};
 pub use make::{HeldOut, Made, Table, calibrate};
 pub use predict::{Prediction, class_default, predict};
 pub use prepare::{Around, Prepared, Schedule, Workshop, speeds};

@@ -1,7 +1,7 @@
 //! The time and power model against measured runs: what it makes of rows that its fits had seen, and of rows held out.
 
 use super::published::source_of;
-use crate::calibrate::{HeldOut, Made, RunTable, Table, Workshop, calibrate};
+use crate::calibrate::{HeldOut, KERNELS, Made, RunTable, Table, Workshop, calibrate};
 use crate::document::{Diagnostic, Library, Origin, Resolver};
 use crate::hardware::Performance;
 
@@ -27,6 +27,9 @@ pub fn runs(library: &dyn Library, files: &[String], class: &Performance, held_o
         sources.push((short(path), source_of(library, path)?));
     }
     let mut made = calibrate(&mut Workshop::new(Resolver::new(library), class), class, &tables, None, ("", ""), held_out)?;
+    // A kernel is also a row of every stack that ran on its device; here it counts once.
+    let is_of_kernels = |name: &str| made.calibrations.iter().any(|one| one.name == name && one.stack == KERNELS);
+    made.points.retain(|point| point.kernel.is_empty() || is_of_kernels(&point.calibration));
     made.points.iter_mut().for_each(|point| point.table = short(&point.table));
     Ok(Runs { made, sources })
 }
