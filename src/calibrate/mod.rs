@@ -8,6 +8,7 @@ mod hold_out;
 mod kernel_run;
 mod make;
 mod mechanism;
+mod peaks;
 mod predict;
 mod prepare;
 mod run;
@@ -20,8 +21,9 @@ pub use calibration::{Calibration, FittedDevice, FittedTable, Units, Value, summ
 pub use hold_out::{Errors, Figure, Point, Widening};
 pub use kernel_run::{KernelKind, KernelRun, STACK as KERNELS};
 pub use make::{HeldOut, Made, Table, calibrate};
+pub use peaks::speeds;
 pub use predict::{Prediction, class_default, predict};
-pub use prepare::{Around, Prepared, Schedule, Workshop, speeds};
+pub use prepare::{Around, Prepared, Schedule, Workshop};
 pub use run::{COLUMNS, OPTIONAL, Run, RunPhase};
 pub use stack::Stack;
 pub use table::{Measured, RunTable};

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use super::calibration::Units;
 use super::kernel_run::KernelRun;
+use super::peaks::peaks;
 use super::run::{Run, RunPhase};
 use super::stack::Stack;
 use crate::arch::{Batch, Model};
 use crate::document::{Data, Diagnostic, Kind, Node, Origin, Problem, Resolver, overlay};
 use crate::hardware::{Accelerator, NodeProfile, Performance, Precision};
 use crate::numeric::Estimate;
-use crate::perf::{Pass, Peaks, PowerEnvelope, Speeds, StepWork};
+use crate::perf::{Pass, Peaks, PowerEnvelope, StepWork};
 use crate::training::{Framework, Memory, Offload, Optimizer, Training};
 use crate::units::{Bytes, Watts};
 
@@ -263,32 +264,6 @@ impl<'a> Workshop<'a> {
     }
 }
 
-/// What a device in a node of so many could do.
-fn peaks(
-    device: &Accelerator,
-    node: Option<&NodeProfile>,
-    precision: Precision,
-    per_node: f64,
-    origin: &Origin,
-) -> Result<Peaks, Diagnostic> {
-    let place = |problem: Problem| Diagnostic::new(origin, "precision", problem.found, problem.allowed);
-    // A device without units for 8 bits does not run such products as others.
-    device.peak_at(precision).map_err(place)?;
-    let precision = precision.dense();
-    let peak = device.peak_at(precision).map_err(place)?;
-    let link = device.link.as_ref().and_then(|link| link.bandwidth_one_way.as_ref());
-    Ok(Peaks {
-        matmul: peak.centre().value(),
-        multiprocessors: device.board.as_ref().and_then(|board| board.multiprocessors).map(|count| count as f64),
-        bandwidth: device.memory.bandwidth.centre().value(),
-        link: link.map(|bandwidth| bandwidth.centre().value()),
-        mesh: device.link.as_ref().and_then(|link| link.mesh),
-        network: node.and_then(|node| node.network.as_ref()).map(|network| network.bandwidth_one_way.centre().value()),
-        node: per_node,
-        speeds: speeds(device, precision),
-    })
-}
-
 /// The column that states a key of a model or a training.
 fn column(key: &str) -> &str {
     match key {
@@ -305,21 +280,6 @@ fn column(key: &str) -> &str {
 /// A message about a name with the place and the column that it stands in.
 fn in_column(error: Diagnostic, origin: &Origin, column: &str) -> Diagnostic {
     if error.origin == *origin { Diagnostic { key: column.into(), ..error } } else { error }
-}
-
-/// What the device runs faster than dense products of the step's precision, by the peaks that its profile states.
-#[must_use]
-pub fn speeds(device: &Accelerator, precision: Precision) -> Speeds {
-    let precision = precision.dense();
-    let Some(peak) = device.peak.at(precision).map(|peak| peak.centre().value()) else { return Speeds::default() };
-    let sparsity = device.sparsity.as_ref();
-    let pattern = sparsity.and_then(|sparsity| Some((sparsity.pattern?, sparsity.peak.as_ref()?.at(precision)?.centre().value() / peak)));
-    Speeds {
-        pattern,
-        unstructured: sparsity.is_some_and(|sparsity| sparsity.unstructured),
-        int8: device.peak.int8.as_ref().map(|rate| rate.centre().value() / peak),
-        fp8: device.peak.fp8.as_ref().map(|rate| rate.centre().value() / peak),
-    }
 }
 
 fn training(run: &Run, schedule: Schedule, gradient_precision: Option<Precision>) -> Training {
