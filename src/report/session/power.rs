@@ -98,6 +98,7 @@ fn summed(gpus: &[Line]) -> Vec<Line> {
 impl Picture for Power<'_> {
     fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Drawn<B> {
         area.fill(&WHITE)?;
+        let area = area.margin(6, 0, 0, 8);
         let title = TextStyle::from(("sans-serif", 22).into_font().style(FontStyle::Bold)).color(&INK);
         let command = self.measurement.parts[0].manifest().command.join(" ");
         let shown: String = command.chars().take(70).filter(|c| !c.is_control()).collect();
@@ -142,7 +143,7 @@ impl Picture for Power<'_> {
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
         }
         // A name stands where its phase is wide enough for it.
-        let wide = (end - begin) / 90.0;
+        let wide = (end - begin) / 105.0;
         for phase in &self.measurement.marks.phases {
             let room = ((phase.end - phase.begin) / wide) as usize;
             if room > phase.name.chars().count().min(4) {
