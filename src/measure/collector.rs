@@ -50,6 +50,8 @@ const BUDGET: f64 = 0.003;
 const BUDGET_WITHOUT_COUNTER: f64 = 0.008;
 /// The shortest time between two readings, s: about what a timer can keep.
 const SHORTEST: f64 = 0.002;
+/// Processor seconds of a wake-up on a virtual machine, for a first guess that the first second corrects.
+const WAKE: f64 = 4e-5;
 /// Seconds between readings around the start of the run.
 const DENSE: f64 = 0.004;
 /// Seconds between readings of what changes slowly.
@@ -135,6 +137,11 @@ impl Schedule {
         is_row
     }
 
+    /// A first guess from the processor seconds of a round of readings.
+    fn guess(&mut self, round: f64) {
+        self.spacing = ((round + WAKE) / self.budget).clamp(SHORTEST, self.interval.max(SHORTEST));
+    }
+
     /// Makes readings as frequent as the share of a core that they used allows.
     fn adapt(&mut self, used: f64) {
         let factor = (used / self.budget).clamp(0.6, 2.0);
@@ -158,6 +165,10 @@ impl Collector<'_> {
         self.slow();
         self.poll_all();
         self.rows();
+        // What a round of readings costs once caches know it, for a first guess of how many there may be.
+        let before = processor_time();
+        self.poll_fast();
+        schedule.guess(processor_time() - before);
         let (mut next_slow, mut adapted, mut spent) = (self.clock.now() + SLOW, self.clock.now(), processor_time());
         let mut due = schedule.due(self.clock.now());
         loop {
@@ -357,6 +368,8 @@ mod tests {
         assert_eq!(schedule.spacing, 0.01);
         schedule.adapt(2.0 * BUDGET);
         assert_eq!(schedule.spacing, 0.02);
+        schedule.guess(2e-5);
+        assert!((schedule.spacing - 0.02).abs() < 1e-9);
         (0..20).for_each(|_| schedule.adapt(1.0));
         assert_eq!(schedule.spacing, 0.1);
         (0..20).for_each(|_| schedule.adapt(0.0));
