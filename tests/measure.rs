@@ -347,3 +347,28 @@ fn what_of_the_host_has_no_counter_is_modelled_apart() {
     let bytes: f64 = std::fs::read_to_string("/proc/meminfo").unwrap().split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0;
     close(&shown["host"]["modelled_memory_j"], 0.3725 * bytes / f64::from(1 << 30) * duration, 0.001);
 }
+
+#[test]
+fn what_changes_slowly_is_read_and_drawn() {
+    let workplace = Workplace::new();
+    script(&workplace, &["trace=wave:100,300,0.5,0.2 gpm=yes limit=500", "trace=flat:50"]);
+    let program = "echo begin train >> $LOWCARB_MARKS; sleep 2.5; echo end train >> $LOWCARB_MARKS";
+    measure(&workplace, &["--idle", "0", "--out", "s", "--", "sh", "-c", program]).assert().success();
+    let gpu = &show(&workplace, "s")["gpus"][0];
+    close(&gpu["peak_memory_bytes"], 9.0 * f64::from(1 << 30), 1e-9);
+    close(&gpu["mean_utilization_percent"], 90.0, 1e-9);
+    close(&gpu["mean_sm_mhz"], 1755.0, 1e-9);
+    close(&gpu["peak_temperature_c"], 55.0, 1e-9);
+    close(&gpu["throttled_percent"]["software_power_cap"], 100.0, 1e-9);
+    // Of GPU performance monitoring: multiprocessors, tensor cores, memory; traffic in MiB/s.
+    let readings = workplace.printed(&["session", "export", "s", "--format", "csv"]);
+    let mut rows = csv::Reader::from_reader(readings.as_bytes());
+    let head = rows.headers().unwrap().clone();
+    let column = |name: &str| head.iter().position(|column| column == name).unwrap();
+    let monitored = rows.records().map(Result::unwrap).find(|row| !row[column("sm_active_percent")].is_empty()).unwrap();
+    let value = |name: &str| monitored[column(name)].parse::<f64>().unwrap();
+    assert_eq!((value("sm_active_percent"), value("tensor_active_percent"), value("dram_active_percent")), (2.0, 5.0, 10.0));
+    assert_eq!(value("pcie_sent_bytes_per_s"), 20.0 * f64::from(1 << 20));
+    let picture = workplace.printed(&["session", "export", "s", "--format", "svg"]);
+    assert!(picture.starts_with("<svg") && picture.contains("train") && picture.contains("Fake H100 GPU-00000001"), "{picture}");
+}

@@ -240,8 +240,10 @@ impl<'n> Gpu<'n> {
                 metrics.get(index).and_then(|metric| metric.as_ref().ok()).map(|metric| metric.value).filter(|value| value.is_finite())
             };
             (slow.sm_active, slow.tensor_active, slow.dram_active) = (value(0), value(1), value(2));
-            (slow.pcie_sent, slow.pcie_received) = (value(3), value(4));
-            (slow.nvlink_sent, slow.nvlink_received) = (value(5), value(6));
+            // Traffic is in MiB/s (nvml.h, nvmlGpmMetricId_t).
+            let traffic = |index: usize| value(index).map(|value| value * f64::from(1 << 20));
+            (slow.pcie_sent, slow.pcie_received) = (traffic(3), traffic(4));
+            (slow.nvlink_sent, slow.nvlink_received) = (traffic(5), traffic(6));
         }
         self.monitoring = Some(now);
     }

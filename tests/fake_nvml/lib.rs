@@ -3,7 +3,8 @@
 //! The environment variable FAKE_NVML names the script: `origin SECONDS` (since 1970) first, then one line a device of words
 //! `key=value`: `trace=` (see trace.rs), `step=` (seconds between movements of the counter; 0: always), `counter=no`, `instant=no`,
 //! `usage=no`, `limit=` W, `stuck=` `lost=` `reset=` `failing=` `back=` (seconds from which), `jump=` (at which the counter leaps by
-//! 50 kJ), `spike=` (at which readings are absurd for 0.3 s), `newlimit=` (at which the limit becomes 200 W), `hang=` (from which no call returns), `mig=` (instances).
+//! 50 kJ), `spike=` (at which readings are absurd for 0.3 s), `newlimit=` (at which the limit becomes 200 W), `hang=` (from which no call returns), `mig=` (instances), `gpm=yes` (GPU performance
+//! monitoring: every metric has its own number as value).
 
 use std::collections::HashMap;
 use std::ffi::{c_char, c_int, c_longlong, c_uint, c_ulonglong, c_void};
@@ -42,6 +43,7 @@ struct Device {
     new_limit: Option<f64>,
     instances: Option<u32>,
     hang: Option<f64>,
+    gpm: bool,
 }
 
 impl Device {
@@ -66,6 +68,7 @@ impl Device {
             new_limit: number("newlimit"),
             instances: number("mig").map(|count| count as u32),
             hang: number("hang"),
+            gpm: words.get("gpm") == Some(&"yes"),
         }
     }
 }
@@ -322,4 +325,54 @@ pub struct Attributes {
 #[no_mangle]
 pub extern "C" fn nvmlDeviceGetAttributes_v2(handle: *mut c_void, out: *mut Attributes) -> c_int {
     put(handle, out, |_| Ok(Attributes { counts: [42, 1, 0, 0, 0, 0, 3, 3], memory: 40_000 }))
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlGpmQueryDeviceSupport(handle: *mut c_void, out: *mut [c_uint; 2]) -> c_int {
+    put(handle, out, |device| Ok([1, c_uint::from(device.gpm)]))
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlGpmSampleAlloc(out: *mut *mut c_void) -> c_int {
+    // SAFETY: the caller gives room for one value.
+    unsafe { *out = Box::into_raw(Box::new(0_u64)).cast() };
+    SUCCESS
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlGpmSampleGet(handle: *mut c_void, _sample: *mut c_void) -> c_int {
+    device(handle).map_or_else(|code| code, |_| SUCCESS)
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlGpmSampleFree(sample: *mut c_void) -> c_int {
+    // SAFETY: it was made by nvmlGpmSampleAlloc and is freed once.
+    drop(unsafe { Box::from_raw(sample.cast::<u64>()) });
+    SUCCESS
+}
+
+#[repr(C)]
+pub struct Metric {
+    id: c_uint,
+    code: c_int,
+    value: f64,
+    names: [*const c_char; 3],
+}
+
+#[repr(C)]
+pub struct Metrics {
+    version: c_uint,
+    count: c_uint,
+    samples: [*mut c_void; 2],
+    metrics: [Metric; 210],
+}
+
+#[no_mangle]
+pub extern "C" fn nvmlGpmMetricsGet(request: *mut Metrics) -> c_int {
+    // SAFETY: the caller gives a request of this version.
+    let request = unsafe { &mut *request };
+    for metric in request.metrics.iter_mut().take(request.count as usize) {
+        (metric.code, metric.value) = (SUCCESS, f64::from(metric.id));
+    }
+    SUCCESS
 }
