@@ -372,3 +372,23 @@ fn what_changes_slowly_is_read_and_drawn() {
     let picture = workplace.printed(&["session", "export", "s", "--format", "svg"]);
     assert!(picture.starts_with("<svg") && picture.contains("train") && picture.contains("Fake H100 GPU-00000001"), "{picture}");
 }
+
+#[test]
+fn numbers_that_cuda_may_mean_otherwise_are_named() {
+    let workplace = Workplace::new();
+    script(&workplace, &["trace=flat:100 name=Fake_H100", "trace=flat:200 name=Fake_T4"]);
+    let codes = |name: &str, variables: &[(&str, &str)]| {
+        let mut command = measure(&workplace, &["--idle", "0", "--out", name, "--", "true"]);
+        command.envs(variables.iter().copied()).assert().success();
+        show(&workplace, name)["faults"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|fault| fault["code"].as_str().unwrap().to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(codes("a", &[("CUDA_VISIBLE_DEVICES", "1")]), ["device_order"]);
+    assert_eq!(codes("d", &[("CUDA_VISIBLE_DEVICES", "GPU-00000001")]), Vec::<String>::new());
+    assert_eq!(codes("b", &[("CUDA_VISIBLE_DEVICES", "0,1")]), ["device_order"]);
+    assert_eq!(codes("c", &[("CUDA_VISIBLE_DEVICES", "0,1"), ("CUDA_DEVICE_ORDER", "PCI_BUS_ID")]), Vec::<String>::new());
+}

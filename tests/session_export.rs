@@ -287,7 +287,7 @@ fn a_file_is_written_whole_or_not_at_all_and_wrong_usage_writes_none() {
     Node { host: "a\u{1b}[31m\u{9b}b", ..node("one", "", "GPU-1") }.write(&workplace.path("s"));
     std::fs::create_dir(workplace.path("folder")).unwrap();
     for (arguments, code, said) in [
-        (&["s", "--format", "xml"] as &[&str], 2, "csv, codecarbon, prometheus, runs, kernels"),
+        (&["s", "--format", "xml"] as &[&str], 2, "csv, codecarbon, prometheus, svg, png, runs, kernels"),
         (&["s"], 2, "--format"),
         (&["nowhere", "--format", "csv", "--out", "f"], 2, "nowhere: found no such folder"),
         (&["s", "--format", "csv", "--grid", "DE", "--out", "f"], 2, "--grid: found form csv"),
@@ -300,7 +300,9 @@ fn a_file_is_written_whole_or_not_at_all_and_wrong_usage_writes_none() {
         assert!(talk(&output).contains(said) && output.stdout.is_empty(), "{arguments:?}: {}", talk(&output));
         assert_eq!(std::fs::read_dir(workplace.path("")).unwrap().count(), 2, "{arguments:?}");
     }
-    for format in ["csv", "codecarbon", "prometheus", "runs", "kernels"] {
+    let picture = workplace.run(&["session", "export", "s", "--format", "png"]);
+    assert!(picture.status.success() && picture.stdout.starts_with(b"\x89PNG\r\n\x1a\n"));
+    for format in ["csv", "codecarbon", "prometheus", "svg", "runs", "kernels"] {
         let printed = workplace.printed(&["session", "export", "s", "--format", format]);
         assert!(!printed.contains(['\u{1b}', '\u{9b}']), "{format}: a control character reaches the terminal");
         workplace.printed(&["session", "export", "s", "--format", format, "--out", "f"]);

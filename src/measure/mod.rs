@@ -12,6 +12,7 @@ pub mod processor;
 mod ranks;
 pub mod rapl;
 mod recorder;
+mod schedule;
 mod setup;
 mod steady;
 
@@ -27,7 +28,7 @@ use std::time::Instant;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use child::{Ended, Message, Running, seconds};
-use collector::{Clock, Order, Said};
+use collector::{Order, Said};
 pub use live::Rates;
 use ranks::Place;
 
@@ -293,9 +294,4 @@ fn wait_for_others(folder: &Path) {
     while file.try_lock().is_err() && Instant::now() < until {
         std::thread::sleep(seconds(0.01));
     }
-}
-
-/// The clock that a session begins with.
-fn clock(begun: Instant) -> Clock {
-    Clock(begun)
 }

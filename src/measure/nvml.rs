@@ -1,6 +1,6 @@
 //! NVIDIA's devices by NVML: what each can tell is found out once, and named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 
 use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
@@ -95,6 +95,11 @@ pub fn devices<'n>(nvml: &'n Nvml, wanted: Option<&[String]>, missing: &mut Vec<
     }
     out.sort_by_key(|gpu| gpu.index);
     Ok(out)
+}
+
+/// The kinds of devices of this machine, also of those that are not measured.
+pub fn kinds(nvml: &Nvml) -> BTreeSet<String> {
+    (0..nvml.device_count().unwrap_or(0)).filter_map(|index| nvml.device_by_index(index).ok()?.name().ok()).collect()
 }
 
 /// CUDA takes the beginning of an identity for the whole, where it is long enough to tell.

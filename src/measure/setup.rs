@@ -8,16 +8,17 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::gethostname;
+use nvml_wrapper::Nvml;
 
-use super::collector::{Collector, Order, Said};
+use super::collector::{Clock, Collector, Order, Said};
 use super::live::Live;
 use super::meter::Channel;
 use super::ranks::{self, Place};
 use super::recorder::Recorder;
 use super::steady::Steady;
-use super::{OTHERS, Options, Refusal, clock, host, nvml, processor, rapl};
+use super::{OTHERS, Options, Refusal, host, nvml, processor, rapl};
 use crate::session::phase::Reader;
-use crate::session::{EVENTS, MANIFEST, MARKS, Manifest, SAMPLES, SCHEMA, SEAL};
+use crate::session::{EVENTS, Event, MANIFEST, MARKS, Manifest, SAMPLES, SCHEMA, SEAL};
 use crate::units::calendar;
 
 /// The folder of the session. On one of several nodes it is below the named one, and has the node's name.
@@ -107,6 +108,7 @@ pub fn collector(
         ready.send(Err(Refusal::Input(format!("--gpu: {}", missing.join("; "))))).ok();
         return Ok(());
     }
+    let order = library.as_ref().and_then(|library| device_order(options, library));
     let rapl = rapl::probe(&options.powercap);
     missing.extend(rapl.missing.into_iter().map(|why| format!("energy counters of the host: {why}")));
     for domain in rapl.domains {
@@ -134,19 +136,22 @@ pub fn collector(
         meters: channels.iter().map(|channel| channel.meter.clone()).collect(),
         missing,
     };
-    let recorder = match Recorder::create(folder, &manifest) {
+    let mut recorder = match Recorder::create(folder, &manifest) {
         Ok(recorder) => recorder,
         Err(error) => {
             ready.send(Err(Refusal::Work(format!("{}: {error}", folder.display())))).ok();
             return Ok(());
         }
     };
+    if let Some(text) = order {
+        recorder.event(&Event::Fault { t_s: 0.0, meter: None, code: "device_order".into(), text });
+    }
     ready.send(Ok(())).ok();
     let live = options.live.map(|every| Live::new(every, options.rates));
     let steady = options.until_steady.then(Steady::default);
     let marks = Reader::new(started.0, started.1, 0.0);
     Collector {
-        clock: clock(begun),
+        clock: Clock(begun),
         interval: options.interval,
         baseline: options.idle,
         channels,
@@ -159,6 +164,18 @@ pub fn collector(
         stamped,
     }
     .run(orders)
+}
+
+/// What to know where CUDA may number devices otherwise than the driver does: by speed, unless CUDA_DEVICE_ORDER says by bus (CUDA C++
+/// Programming Guide, "CUDA Environment Variables").
+fn device_order(options: &Options, library: &Nvml) -> Option<String> {
+    let numbers = visible()?.iter().any(|name| name.parse::<u32>().is_ok());
+    let by_bus = std::env::var("CUDA_DEVICE_ORDER").is_ok_and(|order| order == "PCI_BUS_ID");
+    (options.gpus.is_none() && numbers && !by_bus && nvml::kinds(library).len() > 1).then(|| {
+        "CUDA_VISIBLE_DEVICES has numbers, and devices differ: CUDA numbers them by speed, the driver by bus; CUDA_DEVICE_ORDER=PCI_BUS_ID or \
+         UUIDs make them agree"
+            .to_string()
+    })
 }
 
 /// The devices that CUDA shows to a program, as the environment says; nothing where it shows all.

@@ -5,7 +5,7 @@
 //! readings between them say; beyond the first and the last, the power readings go on alone.
 
 use super::Sample;
-use super::manifest::{Meter, MeterKind};
+use super::manifest::{Meter, MeterKind, PowerSource};
 
 /// Where an energy comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -62,6 +62,8 @@ pub const UNKNOWN_LIMIT: f64 = 5000.0;
 const STUCK: f64 = 1.0;
 /// From how far apart counter and power readings are worth a word.
 const GAP: f64 = 0.05;
+/// The shortest stretch over which they are compared, s: ten usual periods of a counter.
+const LONG_ENOUGH: f64 = 1.0;
 
 impl Series {
     /// The series of a meter.
@@ -92,6 +94,10 @@ impl Series {
         let mut series = Self { basis, counter, sampled, limit: meter.limit_w, covered, counter_period, findings };
         if meter.counter_unit_j.is_some() && meter.kind == MeterKind::Gpu {
             series.find_stuck();
+        }
+        if let (Basis::Samples, Some(PowerSource::UsageOfLastSecond), Some((time, _))) = (series.basis, meter.power, series.covered) {
+            let text = "power readings are means of the last second: energies of short stretches are blurred by as much";
+            series.findings.push(Finding { time, code: "power_lags", text: text.into() });
         }
         series
     }
@@ -138,7 +144,7 @@ impl Series {
     /// Whether counter and power readings disagree by more than is worth a word.
     #[must_use]
     pub fn disagrees(&self, from: f64, to: f64) -> Option<f64> {
-        self.gap(from, to).filter(|gap| gap.abs() > GAP)
+        self.gap(from, to).filter(|gap| gap.abs() > GAP && to - from >= LONG_ENOUGH)
     }
 
     /// The seconds of a stretch that readings cover.

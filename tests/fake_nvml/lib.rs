@@ -1,7 +1,7 @@
 //! A driver's library that is really loaded, and does what a script says. Built by the tests with `rustc --crate-type cdylib`.
 //!
 //! The environment variable FAKE_NVML names the script: `origin SECONDS` (since 1970) first, then one line a device of words
-//! `key=value`: `trace=` (see trace.rs), `step=` (seconds between movements of the counter; 0: always), `counter=no`, `instant=no`,
+//! `key=value`: `trace=` (see trace.rs), `name=`, `step=` (seconds between movements of the counter; 0: always), `counter=no`, `instant=no`,
 //! `usage=no`, `limit=` W, `stuck=` `lost=` `reset=` `failing=` `back=` (seconds from which), `jump=` (at which the counter leaps by
 //! 50 kJ), `spike=` (at which readings are absurd for 0.3 s), `newlimit=` (at which the limit becomes 200 W), `hang=` (from which no call returns), `mig=` (instances), `gpm=yes` (GPU performance
 //! monitoring: every metric has its own number as value).
@@ -44,6 +44,7 @@ struct Device {
     instances: Option<u32>,
     hang: Option<f64>,
     gpm: bool,
+    name: String,
 }
 
 impl Device {
@@ -68,6 +69,7 @@ impl Device {
             new_limit: number("newlimit"),
             instances: number("mig").map(|count| count as u32),
             hang: number("hang"),
+            name: words.get("name").map_or("Fake H100".into(), |name| name.replace('_', " ")),
             gpm: words.get("gpm") == Some(&"yes"),
         }
     }
@@ -208,7 +210,7 @@ pub extern "C" fn nvmlDeviceGetHandleByIndex_v2(index: c_uint, out: *mut *mut c_
 
 #[no_mangle]
 pub extern "C" fn nvmlDeviceGetName(handle: *mut c_void, out: *mut c_char, length: c_uint) -> c_int {
-    device(handle).map_or_else(|code| code, |_| text(out, length, "Fake H100"))
+    device(handle).map_or_else(|code| code, |device| text(out, length, &device.name))
 }
 
 #[no_mangle]

@@ -1,6 +1,6 @@
 //! `lowcarb session export`: measurements in the forms of other tools.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -55,6 +55,13 @@ impl Export {
                 return Err(Failure::Input(format!("--out: {}: found a folder; allowed: a file", path.display())));
             }
             Some(path) => store::write_whole_by(path, write).map_err(|error| Failure::Work(format!("{}: {error}", path.display())))?,
+            None if !self.format.is_text => {
+                let mut out = io::stdout().lock();
+                if out.is_terminal() {
+                    return Err(Failure::Input(format!("--format {}: found a terminal; allowed: --out FILE, or a pipe", self.format.name)));
+                }
+                write(&mut out).and_then(|()| out.flush()).map_err(|error| Failure::Work(format!("stdout: {error}")))?;
+            }
             None => {
                 let mut out = BufWriter::new(Clean::new(io::stdout().lock()));
                 let written = write(&mut out).and_then(|()| out.flush());

@@ -19,6 +19,8 @@ pub struct Export<'a> {
 pub struct Format {
     /// Its name.
     pub name: &'static str,
+    /// Whether it is text that a terminal can show.
+    pub is_text: bool,
     /// Whether it says CO2e, so that it can use a grid.
     pub has_emissions: bool,
     /// Writes it; what to say to people of what is missing.
@@ -27,13 +29,13 @@ pub struct Format {
 
 /// Every form.
 pub const FORMATS: [Format; 7] = [
-    Format { name: "csv", has_emissions: false, write: readings::write },
-    Format { name: "codecarbon", has_emissions: true, write: codecarbon::write },
-    Format { name: "prometheus", has_emissions: false, write: prometheus::write },
-    Format { name: "svg", has_emissions: false, write: power::svg },
-    Format { name: "png", has_emissions: false, write: power::png },
-    Format { name: "runs", has_emissions: false, write: facts::runs },
-    Format { name: "kernels", has_emissions: false, write: facts::kernels },
+    Format { name: "csv", is_text: true, has_emissions: false, write: readings::write },
+    Format { name: "codecarbon", is_text: true, has_emissions: true, write: codecarbon::write },
+    Format { name: "prometheus", is_text: true, has_emissions: false, write: prometheus::write },
+    Format { name: "svg", is_text: true, has_emissions: false, write: power::svg },
+    Format { name: "png", is_text: false, has_emissions: false, write: power::png },
+    Format { name: "runs", is_text: true, has_emissions: false, write: facts::runs },
+    Format { name: "kernels", is_text: true, has_emissions: false, write: facts::kernels },
 ];
 
 /// A number as text; nothing where it is not known.
