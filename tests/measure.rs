@@ -61,9 +61,11 @@ fn energy_is_that_of_the_script() {
         let truth = trace.joules(ended) - trace.joules(begun);
         let gpu = &shown["gpus"][index];
         assert_eq!(gpu["energy_basis"], "counter");
-        // Within one movement of a counter its increase is spread by power readings.
-        close(&gpu["energy_j"], truth, if device.contains("step") { 0.02 } else { 0.001 });
-        close(&gpu["mean_w"], truth / (ended - begun), 0.02);
+        // Within one movement of a counter its increase is spread by power readings, as many as a busy machine lets there be: at worst an
+        // edge of the run is off by half a movement of 600 W, 2.4 % of 4 s. benches/measure.sh says how near it comes on a quiet one.
+        let share = if device.contains("step") { 0.05 } else { 0.001 };
+        close(&gpu["energy_j"], truth, share);
+        close(&gpu["mean_w"], truth / (ended - begun), share);
         let inside = gpu["energy_low_j"].as_f64().unwrap() < truth && truth < gpu["energy_high_j"].as_f64().unwrap();
         assert!(inside, "{device}: {gpu}");
         if device.contains("step") {
