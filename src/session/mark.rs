@@ -1,4 +1,4 @@
-//! What a measured program says of itself: one line a mark, as README describes them.
+//! What a measured program says of itself: one line a mark, as GUIDE.md describes them.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,9 @@ pub enum Stamp {
     /// It does not say: when the collector saw it.
     Seen,
 }
+
+/// Steps that one mark can stand for, so that no sum of counts overflows.
+const MOST: u64 = 1_000_000_000;
 
 /// A line of the marks file.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,8 +119,8 @@ fn number(text: Option<&str>, key: &str) -> Result<Option<f64>, String> {
     match text {
         None => Ok(None),
         Some(text) => match text.parse::<f64>() {
-            Ok(value) if value.is_finite() && value >= 0.0 => Ok(Some(value)),
-            _ => Err(format!("{key}={text}: a number from 0 on")),
+            Ok(value) if (0.0..=1e15).contains(&value) => Ok(Some(value)),
+            _ => Err(format!("{key}={text}: a number from 0 to 1e15")),
         },
     }
 }
@@ -126,8 +129,8 @@ fn whole(text: Option<&str>, key: &str) -> Result<Option<u64>, String> {
     match text {
         None => Ok(None),
         Some(text) => match text.parse::<u64>() {
-            Ok(value) if value > 0 => Ok(Some(value)),
-            _ => Err(format!("{key}={text}: a whole number from 1 on")),
+            Ok(value) if (1..=MOST).contains(&value) => Ok(Some(value)),
+            _ => Err(format!("{key}={text}: a whole number from 1 to {MOST}")),
         },
     }
 }
@@ -154,13 +157,14 @@ mod tests {
             ("start x", "begin, end, step, plan, fact"),
             ("begin", "1 to 64 letters"),
             ("begin a b", "not KEY=VALUE"),
-            ("step count=0", "from 1 on"),
+            ("step count=0", "from 1 to 1000000000"),
+            ("step count=18446744073709551615", "from 1 to 1000000000"),
             ("step colour=3", "no key of this mark"),
             ("step count=2 count=3", "twice"),
             ("fact prices {}", "runs, kernels"),
             ("fact runs [1]", "JSON object"),
             ("plan", "steps=N"),
-            ("step unix=-1", "from 0 on"),
+            ("step unix=-1", "from 0 to 1e15"),
         ] {
             assert!(Mark::read(line).unwrap_err().contains(part), "{line}");
         }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::sample::{HEADER, Sample};
-use super::{EVENTS, Event, MANIFEST, Manifest, SAMPLES, SCHEMA, SEAL, Window};
+use super::sample::{HEADER, LONGEST, Sample};
+use super::{EVENTS, Event, MANIFEST, Manifest, Meter, SAMPLES, SCHEMA, SEAL, Window};
 use crate::document::{Diagnostic, Origin};
 
 /// The texts of a session's files; nothing where a file is missing.
@@ -132,7 +132,24 @@ fn manifest(file: &str, text: &str) -> Result<Manifest, Diagnostic> {
     }
     let manifest: Manifest =
         serde_json::from_str(text).map_err(|error| wrong(error.line(), "", error.to_string(), "the manifest of a session".into()))?;
-    Ok(manifest)
+    let unit = |meter: &Meter| meter.counter_unit_j.is_none_or(|unit| unit > 0.0 && unit <= 1e3);
+    let limit = |meter: &Meter| meter.limit_w.is_none_or(|limit| (0.0..=1e6).contains(&limit));
+    let found = [
+        ("started_unix_s", manifest.started_unix_s, (0.0..=1e11).contains(&manifest.started_unix_s), "seconds since 1970"),
+        ("started_monotonic_s", manifest.started_monotonic_s, manifest.started_monotonic_s.abs() <= 1e11, "seconds of a clock"),
+        ("interval_s", manifest.interval_s, (0.0..=LONGEST).contains(&manifest.interval_s), "seconds from 0 to 1e9"),
+        ("idle_s", manifest.idle_s, (0.0..=LONGEST).contains(&manifest.idle_s), "seconds from 0 to 1e9"),
+    ];
+    if let Some((key, value, _, allowed)) = found.iter().find(|(_, _, fits, _)| !fits) {
+        return Err(wrong(0, key, value.to_string(), (*allowed).to_string()));
+    }
+    match manifest.meters.iter().find(|meter| !unit(meter) || !limit(meter)) {
+        Some(meter) => {
+            let found = format!("a unit of {:?} J and a limit of {:?} W", meter.counter_unit_j, meter.limit_w);
+            Err(wrong(0, &format!("meters, {}", meter.uuid), found, "what a meter can have".to_string()))
+        }
+        None => Ok(manifest),
+    }
 }
 
 /// The whole lines of a file with their numbers. A last line without its break was being written when the end came: it is left out,
@@ -176,6 +193,9 @@ fn events(text: &str, sealed: bool, defects: &mut Vec<Defect>) -> Vec<Event> {
     let mut wrong = Vec::new();
     for (line, row) in lines(EVENTS, text, sealed, defects) {
         match serde_json::from_str::<Event>(row) {
+            Ok(event) if !(0.0..=LONGEST).contains(&event.time()) => {
+                wrong.push(Defect { file: EVENTS, line, text: format!("{} s is no moment of a session", event.time()) });
+            }
             Ok(event) => out.push(event),
             Err(error) => wrong.push(Defect { file: EVENTS, line, text: error.to_string() }),
         }

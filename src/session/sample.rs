@@ -7,8 +7,12 @@ pub const HEADER: &str = "t_s,meter,counter,counter_t_s,sampled_j,sampled_at_cou
 utilization_percent,memory_utilization_percent,sm_mhz,memory_mhz,temperature_c,throttle_reasons,limit_w,processes,cpu_s,\
 pcie_sent_bytes_per_s,pcie_received_bytes_per_s,nvlink_sent_bytes_per_s,nvlink_received_bytes_per_s,sm_active_percent,tensor_active_percent,dram_active_percent";
 
+/// No session is longer, s: thirty years.
+pub const LONGEST: f64 = 1e9;
 /// How many values a row has.
-pub const COLUMNS: usize = 25;
+pub const COLUMNS: usize = 7 + SLOW_COLUMNS;
+/// How many of them change slowly.
+const SLOW_COLUMNS: usize = 18;
 
 /// A reading. What a meter cannot tell, or was not asked at this moment, is absent.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -31,113 +35,64 @@ pub struct Sample {
     pub slow: Slow,
 }
 
-/// Readings that are taken about once a second.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Slow {
-    /// Mean power of the driver's own window (`NVML_FI_DEV_POWER_AVERAGE`), W.
-    pub average_power: Option<f64>,
-    /// Memory in use, bytes.
-    pub memory: Option<f64>,
-    /// Share of time with a kernel running, %.
-    pub utilization: Option<f64>,
-    /// Share of time with memory traffic, %.
-    pub memory_utilization: Option<f64>,
-    /// Clock of the multiprocessors, MHz.
-    pub sm_clock: Option<f64>,
-    /// Clock of the memory, MHz.
-    pub memory_clock: Option<f64>,
-    /// Temperature of the chip, °C.
-    pub temperature: Option<f64>,
-    /// Why clocks are held down: the bits of `nvmlClocksThrottleReasons`.
-    pub throttle: Option<f64>,
-    /// Enforced power limit, W.
-    pub limit: Option<f64>,
-    /// Processes with a context on the device; of the measured program for a process meter.
-    pub processes: Option<f64>,
-    /// Processor time, s.
-    pub cpu: Option<f64>,
-    /// Sent over PCIe, bytes/s (GPU performance monitoring, Hopper and newer; so are all that follow).
-    pub pcie_sent: Option<f64>,
-    /// The same, received.
-    pub pcie_received: Option<f64>,
-    /// Sent over all NVLinks, bytes/s.
-    pub nvlink_sent: Option<f64>,
-    /// The same, received.
-    pub nvlink_received: Option<f64>,
-    /// Share of time that a multiprocessor is busy, %.
-    pub sm_active: Option<f64>,
-    /// Share of time that tensor cores are busy, %.
-    pub tensor_active: Option<f64>,
-    /// Share of the memory's bandwidth in use, %.
-    pub dram_active: Option<f64>,
+/// The slow columns, in the order of the header: each stands here once.
+macro_rules! slow_columns {
+    ($($(#[$documentation:meta])+ $name:ident,)+) => {
+        /// Readings that are taken about once a second.
+        #[derive(Debug, Clone, Copy, PartialEq, Default)]
+        pub struct Slow {
+            $($(#[$documentation])+ pub $name: Option<f64>,)+
+        }
+
+        impl Slow {
+            fn values(&self) -> [Option<f64>; SLOW_COLUMNS] {
+                [$(self.$name,)+]
+            }
+
+            fn of([$($name,)+]: [Option<f64>; SLOW_COLUMNS]) -> Self {
+                Self { $($name,)+ }
+            }
+        }
+    };
 }
 
-impl Slow {
-    fn values(&self) -> [Option<f64>; 18] {
-        [
-            self.average_power,
-            self.memory,
-            self.utilization,
-            self.memory_utilization,
-            self.sm_clock,
-            self.memory_clock,
-            self.temperature,
-            self.throttle,
-            self.limit,
-            self.processes,
-            self.cpu,
-            self.pcie_sent,
-            self.pcie_received,
-            self.nvlink_sent,
-            self.nvlink_received,
-            self.sm_active,
-            self.tensor_active,
-            self.dram_active,
-        ]
-    }
-
-    fn of(values: [Option<f64>; 18]) -> Self {
-        let [
-            average_power,
-            memory,
-            utilization,
-            memory_utilization,
-            sm_clock,
-            memory_clock,
-            temperature,
-            throttle,
-            limit,
-            processes,
-            cpu,
-            pcie_sent,
-            pcie_received,
-            nvlink_sent,
-            nvlink_received,
-            sm_active,
-            tensor_active,
-            dram_active,
-        ] = values;
-        Self {
-            average_power,
-            memory,
-            utilization,
-            memory_utilization,
-            sm_clock,
-            memory_clock,
-            temperature,
-            throttle,
-            limit,
-            processes,
-            cpu,
-            pcie_sent,
-            pcie_received,
-            nvlink_sent,
-            nvlink_received,
-            sm_active,
-            tensor_active,
-            dram_active,
-        }
-    }
+slow_columns! {
+    /// Mean power of the driver's own window (`NVML_FI_DEV_POWER_AVERAGE`), W.
+    average_power,
+    /// Memory in use, bytes.
+    memory,
+    /// Share of time with a kernel running, %.
+    utilization,
+    /// Share of time with memory traffic, %.
+    memory_utilization,
+    /// Clock of the multiprocessors, MHz.
+    sm_clock,
+    /// Clock of the memory, MHz.
+    memory_clock,
+    /// Temperature of the chip, °C.
+    temperature,
+    /// Why clocks are held down: the bits of `nvmlClocksThrottleReasons`.
+    throttle,
+    /// Enforced power limit, W.
+    limit,
+    /// Processes with a context on the device; of the measured program for a process meter.
+    processes,
+    /// Processor time, s.
+    cpu,
+    /// Sent over PCIe, bytes/s (GPU performance monitoring, Hopper and newer; so are all that follow).
+    pcie_sent,
+    /// The same, received.
+    pcie_received,
+    /// Sent over all NVLinks, bytes/s.
+    nvlink_sent,
+    /// The same, received.
+    nvlink_received,
+    /// Share of time that a multiprocessor is busy, %.
+    sm_active,
+    /// Share of time that tensor cores are busy, %.
+    tensor_active,
+    /// Share of the memory's bandwidth in use, %.
+    dram_active,
 }
 
 impl Sample {
@@ -181,12 +136,16 @@ impl Sample {
             match text {
                 "" => Ok(None),
                 text => match text.parse::<f64>() {
-                    Ok(value) if value.is_finite() => Ok(Some(value)),
-                    _ => Err(format!("\"{text}\" is no number")),
+                    // Beyond every unit of a row: the bits of throttle reasons are the largest.
+                    Ok(value) if value.abs() <= 2e19 => Ok(Some(value)),
+                    _ => Err(format!("\"{text}\" is no number that a meter gives")),
                 },
             }
         }
-        let time = number(next("time")?)?.ok_or("no time")?;
+        let moment = |time: Option<f64>| {
+            time.filter(|time| !(0.0..=LONGEST).contains(time)).map_or(Ok(time), |time| Err(format!("{time} s is no moment of a session")))
+        };
+        let time = moment(number(next("time")?)?)?.ok_or("no time")?;
         let meter = next("meter")?;
         let meter = meter.parse::<usize>().map_err(|_| format!("\"{meter}\" is no meter"))?;
         let counter = next("counter")?;
@@ -194,11 +153,11 @@ impl Sample {
             "" => None,
             text => Some(text.parse::<u64>().map_err(|_| format!("\"{text}\" is no counter"))?),
         };
-        let counter_time = number(next("counter_t_s")?)?;
+        let counter_time = moment(number(next("counter_t_s")?)?)?;
         let sampled = number(next("sampled_j")?)?;
         let sampled_at_counter = number(next("sampled_at_counter_j")?)?;
         let power = number(next("power_w")?)?;
-        let mut slow = [None; 18];
+        let mut slow = [None; SLOW_COLUMNS];
         for value in &mut slow {
             *value = number(next("value")?)?;
         }

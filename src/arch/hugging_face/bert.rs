@@ -301,7 +301,7 @@ pub(super) fn electra(import: &mut Import<'_>) -> Result<(), Diagnostic> {
 
 /// Multiple choice of ELECTRA: `SequenceSummary` of `modeling_utils.py` on the first position.
 fn summary(import: &mut Import<'_>) -> Result<(), Diagnostic> {
-    import.expect("summary_type", "first")?;
+    import.require("summary_type", "first")?;
     if !import.flag("summary_use_proj", true)? {
         return Err(import.wrong("summary_use_proj", "true: a summary without a dense layer is not modelled"));
     }

@@ -240,7 +240,7 @@ impl<'a> Import<'a> {
     }
 
     /// Refuses a value of `key` other than `expected`.
-    pub(super) fn expect(&self, key: &str, expected: &str) -> Result<(), Diagnostic> {
+    pub(super) fn require(&self, key: &str, expected: &str) -> Result<(), Diagnostic> {
         if self.text(key, expected)? == expected {
             Ok(())
         } else {

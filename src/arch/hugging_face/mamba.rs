@@ -30,7 +30,7 @@ pub(super) fn mamba(import: &mut Import<'_>) -> Result<(), Diagnostic> {
     if import.single("time_step_rank") {
         import.set("attention.mamba.step_rank", import.size("time_step_rank", 1)?, "time_step_rank");
     } else {
-        import.expect("time_step_rank", "auto")?;
+        import.require("time_step_rank", "auto")?;
     }
     import.put("feed_forward.kind", "none");
     import.set("feed_forward.activation", import.activation("hidden_act", "silu")?, "hidden_act");

@@ -8,7 +8,7 @@ use crate::document::Diagnostic;
 
 /// MobileBERT.
 pub(super) fn mobilebert(import: &mut Import<'_>) -> Result<(), Diagnostic> {
-    import.expect("position_embedding_type", "absolute")?;
+    import.require("position_embedding_type", "absolute")?;
     bert::encoder(import, &Defaults { width: 512, layers: 24, heads: 4, inner: 512, activation: "relu", dropout: 0.0, ..BERT })?;
     embedding(import)?;
     let norm = match import.text("normalization_type", "no_norm")?.as_str() {

@@ -123,7 +123,7 @@ fn summary(import: &mut Import<'_>, classes: u64) -> Result<(), Diagnostic> {
     if import.is_null("summary_activation") {
         import.put("head.activation", "linear");
     } else {
-        import.expect("summary_activation", "tanh")?;
+        import.require("summary_activation", "tanh")?;
     }
     import.put("head.kind", "classification");
     import.put("head.classes", classes);
